@@ -1,0 +1,157 @@
+//! Facts: what happened, once, for everybody who wants to know.
+//!
+//! The pure core states facts; the shell turns them into metrics and log lines, the store writes those
+//! that are for clients into the outbox. No fact holds a telephone number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guardrails::Guardrail;
+use crate::media::LegStats;
+use crate::model::{CallId, EndReason, OrganizationId, Side, Status};
+
+/// A change of a call that clients may subscribe to; written with the commit that makes it true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    pub call: CallId,
+    pub kind: FactKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactKind {
+    NewCall,
+    CallAnswered,
+    /// Every end, exactly once.
+    CallCompleted,
+    CallNoAnswer,
+    CallBusy,
+    CallFailed,
+}
+
+impl FactKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FactKind::NewCall => "new_call",
+            FactKind::CallAnswered => "call_answered",
+            FactKind::CallCompleted => "call_completed",
+            FactKind::CallNoAnswer => "call_no_answer",
+            FactKind::CallBusy => "call_busy",
+            FactKind::CallFailed => "call_failed",
+        }
+    }
+}
+
+/// Something an operator counts or reads. Leaves the switch as `Output::Notice`, is never stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    CallAdmitted {
+        call: CallId,
+        organization: OrganizationId,
+    },
+    AttemptRefused {
+        organization: OrganizationId,
+        guardrail: Guardrail,
+    },
+    /// Leg B, or an extension, was refused while the call lived.
+    LegRefused {
+        call: CallId,
+        guardrail: Guardrail,
+    },
+    /// A message of a ladder: `sent` by us, or received; `summary` is a start line without any number,
+    /// such as `INVITE`, `183 Session Progress`.
+    Signal {
+        call: CallId,
+        side: Side,
+        sent: bool,
+        summary: Arc<str>,
+    },
+    CallStatus {
+        call: CallId,
+        status: Status,
+    },
+    /// dial → A's INVITE, A's 200 → B's INVITE, B's 200 → audio both ways.
+    Setup {
+        stage: SetupStage,
+        took: Duration,
+    },
+    InviteAnswered {
+        trunk: Arc<str>,
+        status: u16,
+    },
+    MediaClosed {
+        call: CallId,
+        side: Side,
+        stats: LegStats,
+    },
+    CallEnded {
+        call: CallId,
+        status: Status,
+        reason: EndReason,
+        duration: Duration,
+    },
+    MaskingBlocked {
+        call: CallId,
+        side: Side,
+        method: &'static str,
+    },
+    TrunkHealth {
+        trunk: Arc<str>,
+        in_service: bool,
+    },
+    /// A packet that was not a message for us: answered cheaply or dropped.
+    Noise {
+        kind: NoiseKind,
+    },
+    CommitFailed {
+        call: CallId,
+    },
+    CallRestored {
+        call: CallId,
+    },
+    /// A broken invariant ended this call.
+    CallPoisoned {
+        call: CallId,
+        what: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetupStage {
+    DialToUserInvite,
+    UserAnswerToDestinationInvite,
+    DestinationAnswerToAudio,
+}
+
+impl SetupStage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SetupStage::DialToUserInvite => "dial_to_user_invite",
+            SetupStage::UserAnswerToDestinationInvite => "user_answer_to_destination_invite",
+            SetupStage::DestinationAnswerToAudio => "destination_answer_to_audio",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoiseKind {
+    Malformed,
+    UnknownDialog,
+    UnknownTransaction,
+    OutOfDialog,
+    Stranger,
+}
+
+impl NoiseKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NoiseKind::Malformed => "malformed",
+            NoiseKind::UnknownDialog => "unknown_dialog",
+            NoiseKind::UnknownTransaction => "unknown_transaction",
+            NoiseKind::OutOfDialog => "out_of_dialog",
+            NoiseKind::Stranger => "stranger",
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// One bridged call, as `call_` and a ULID: sorts by the time at which it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(u128);
+
+impl CallId {
+    /// The sixteen bytes that sort as the id does; the store's key.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call_{}", ulid::Ulid(self.0))
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not `call_` and 26 characters of a ULID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected call_ and 26 characters")]
+pub struct CallIdError;
+
+impl FromStr for CallId {
+    type Err = CallIdError;
+    fn from_str(text: &str) -> Result<Self, CallIdError> {
+        let ulid = text.strip_prefix("call_").ok_or(CallIdError)?;
+        let id = ulid::Ulid::from_string(ulid).map_err(|_| CallIdError)?;
+        // One spelling per id: Crockford's alphabet would also accept lower case.
+        if id.to_string() == ulid { Ok(Self(id.0)) } else { Err(CallIdError) }
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which party of a call: leg A is the organization's own user, leg B the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    User,
+    Destination,
+}
+
+impl Side {
+    pub const BOTH: [Side; 2] = [Side::User, Side::Destination];
+
+    pub fn other(self) -> Side {
+        match self {
+            Side::User => Side::Destination,
+            Side::Destination => Side::User,
+        }
+    }
+
+    /// `'A'` or `'B'`, as ladders and logs name the legs.
+    pub fn letter(self) -> char {
+        match self {
+            Side::User => 'A',
+            Side::Destination => 'B',
+        }
+    }
+}
+
+/// One leg: one dialog with one party of a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LegId {
+    pub call: CallId,
+    pub side: Side,
+}
+
+impl fmt::Debug for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.call, self.side.letter())
+    }
+}
+
+/// The tenant that owns numbers, users, limits and calls.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrganizationId(pub Arc<str>);
+
+/// A person of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub Arc<str>);
+
+impl OrganizationId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl UserId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One request at the HTTP edge, answered exactly once by the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One transaction handed to the store, answered exactly once by `Input::Committed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub u64);
+
+/// 128 bits that nobody outside can guess. A leg's Call-ID, tags and branches are all derived from
+/// its secret, so that what a leg says after a restart is what it would have said before.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub [u8; 16]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// All identifiers come from here: a cryptographic generator seeded by the shell, once per start.
+/// Given the same seed it draws the same ids, which is what lets the simulator replay a run.
+#[derive(Debug)]
+pub struct IdSource(ChaCha20Rng);
+
+impl IdSource {
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self(ChaCha20Rng::from_seed(seed))
+    }
+
+    pub fn call(&mut self, now: Timestamp) -> CallId {
+        let random = (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64());
+        CallId(ulid::Ulid::from_parts(now.as_millis(), random).0)
+    }
+
+    pub fn secret(&mut self) -> Secret {
+        let mut bytes = [0; 16];
+        self.0.fill_bytes(&mut bytes);
+        Secret(bytes)
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_id_reads_back_in_one_spelling_only() {
+        let id = IdSource::new([7; 32]).call(Timestamp::from_millis(1_700_000_000_000));
+        let text = id.to_string();
+        assert_eq!(text.len(), 31);
+        assert_eq!(text.parse(), Ok(id));
+        assert_eq!(text.to_lowercase().parse::<CallId>(), Err(CallIdError));
+        assert_eq!(CallId::from_bytes(id.to_bytes()), id);
+    }
+}

@@ -1,0 +1,16 @@
+//! The shared nouns: numbers, identifiers, money, time, and what a call comes to.
+//!
+//! Everything here is a plain value without behaviour over time. Nothing in this module reads a
+//! clock or draws a random number; both are handed in.
+
+mod id;
+mod money;
+mod number;
+mod outcome;
+mod time;
+
+pub use id::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Secret, Side, UserId};
+pub use money::{Money, MoneyError};
+pub use number::{E164, NumberError, NumberText};
+pub use outcome::{CallRecord, Confirm, CredentialType, EndReason, EndedBy, LegRecord, Path, Status};
+pub use time::{Day, Timestamp};

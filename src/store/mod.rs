@@ -1,0 +1,122 @@
+//! What outlives the process: one transaction per step of a call.
+//!
+//! ```text
+//! switch ── Commit ──▶ engine: begin; guardrails decide; record + snapshot + ledger + outbox; fsync
+//!        ◀─ Committed ─┘
+//! ```
+//!
+//! A [`Commit`] is everything that must become durable together. The engine runs the guardrails inside
+//! the same transaction on the account that it holds, so a decision and what it took are one. Answers
+//! leave after the data is on disk, in the order of the commits of each call.
+//!
+//! Deliberately absent: reads on the path of a call. The switch keeps live calls in memory; the store
+//! gives snapshots back once, at start.
+
+mod apply;
+pub mod sqlite;
+
+pub use apply::{Applied, apply};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::events::Fact;
+use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Refusal};
+use crate::model::{CallId, CallRecord, Money, OrganizationId, Timestamp};
+
+/// One step of one call, durable as a whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub call: CallId,
+    pub organization: OrganizationId,
+    /// When the switch decided on the step; the guardrails' time.
+    pub at: Timestamp,
+    pub step: Step,
+    /// The whole record as of this step. Money and times that the step itself decides (`day`, `cost`)
+    /// are filled in by the engine for `Admit` and `Settle`.
+    pub record: CallRecord,
+    /// How to take the call up again; `None` leaves the last snapshot as it is.
+    pub snapshot: Option<Bytes>,
+    /// Written to the outbox in order.
+    pub facts: Vec<Fact>,
+    /// With `Admit`: makes the request that asked for it happen once.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What a commit asks the guardrails and the ledger for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A new call: all five guardrails; takes a place in the rolling minute, two legs, and the first
+    /// periods of both. Grants the permit of leg A.
+    Admit(Attempt),
+    /// The INVITE of a leg of an admitted call: everything but the rate, again.
+    PermitLeg(LegAttempt),
+    /// Reserve `amount` more.
+    Extend { amount: Money },
+    /// The call is over: charge `cost`, release the rest and the legs. Once per call; a second one
+    /// changes nothing.
+    Settle { cost: Money },
+    /// Only record, snapshot and facts.
+    Keep,
+}
+
+/// The idempotency key of a request, with the answer that its repetition gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// SHA-256 over API key, method, path and `Idempotency-Key`.
+    pub key: [u8; 32],
+    /// SHA-256 over the parsed body in canonical form.
+    pub body: [u8; 32],
+    pub request_id: Arc<str>,
+    /// The success answer: status and JSON body.
+    pub answer: Answer,
+}
+
+/// A stored HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub status: u16,
+    pub location: Option<String>,
+    pub body: String,
+}
+
+/// How a commit went.
+#[derive(Debug, PartialEq)]
+pub enum Committed {
+    /// Durable.
+    Done,
+    /// Durable; leg A may ring.
+    Admitted { permit: Permit, grant: Grant },
+    /// Durable; this leg may ring.
+    Permitted(Permit),
+    /// Durable; `amount` more is reserved.
+    Extended,
+    /// A guardrail said no to `Admit`, `PermitLeg` or `Extend`. For `Admit` nothing was written; for the
+    /// others record, snapshot and facts were **not** written either.
+    Refused(Refusal),
+    /// The idempotency key was used before with the same body: nothing was written.
+    Replayed(Answer),
+    /// The idempotency key was used before with another body, by this request.
+    Conflict { request_id: Arc<str> },
+    /// Nothing was written and nobody knows when it can be again.
+    Unavailable,
+}
+
+/// A call that was not forgotten when the process ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfinished {
+    pub call: CallId,
+    pub organization: OrganizationId,
+    pub record: CallRecord,
+    pub snapshot: Bytes,
+}
+
+/// All that a start finds: the calls to take up, and the last moment at which the store knows that
+/// the previous process lived.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recovered {
+    pub calls: Vec<Unfinished>,
+    pub last_alive: Option<Timestamp>,
+}
