@@ -4,12 +4,16 @@
 //! (latching, rewriting, tones, RTCP, counting) are pure and live here; `server::media` owns the
 //! sockets and the threads and asks this module about every packet.
 
+mod ports;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Secret;
 use crate::sdp::{Agreed, Codec};
+
+pub use ports::PortPool;
 
 /// A pair of UDP ports: RTP on this even number, RTCP on the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
