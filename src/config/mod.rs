@@ -1,7 +1,29 @@
 //! config.toml → [`Config`]: every limit and every default, parsed into types.
+//!
+//! ```text
+//! text ─ toml ─▶ tables with positions ─ servers, trunks, tenants ─▶ Config ─ checks ─▶ Config, or all mistakes
+//! ```
+//!
+//! A file with mistakes gives no [`Config`], but all of them at once, each with its line and column
+//! and what to do about it. Nothing is guessed: a key that does not exist, or does not exist yet, is a
+//! mistake, so that nobody relies on a limit that is not kept.
+//!
+//! Deliberately absent: environment variables, includes, and other formats.
+
+pub mod bounds;
+mod checks;
+mod section;
+mod servers;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod trunks;
+
+pub use section::{ConfigErrors, Problem};
+pub use tenants::{DEMO_KEY, SCOPES};
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +48,16 @@ pub struct Config {
     pub organizations: Vec<OrganizationConfig>,
 }
 
+/// The HTTP edge for clients.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     pub listen: SocketAddr,
+    /// Connections open at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// For a request's head, and again for its body.
+    pub read_timeout: Duration,
+    /// Requests that may wait for the switch.
+    pub max_waiting: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +172,71 @@ pub struct Credentials {
     pub username: Arc<str>,
     pub password: Arc<str>,
     pub realm: Arc<str>,
+}
+
+impl Config {
+    /// Reads the file; one that cannot be read is a mistake at its start.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &file),
+            Err(e) => {
+                let message = format!("cannot be read ({e}); give the path of a config.toml");
+                Err(ConfigErrors { file, problems: vec![Problem { line: 1, column: 1, message }] })
+            }
+        }
+    }
+
+    /// Reads `text`; `file` is what the mistakes call it.
+    pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
+        let mut problems = section::Problems::default();
+        let (table, syntax) = toml::de::DeTable::parse_recoverable(text);
+        problems.broken = !syntax.is_empty();
+        for error in syntax {
+            problems.add(error.span().map_or(0, |s| s.start), format!("not TOML: {}", error.message()));
+        }
+        let config = Self::read(section::Section::root(&mut problems, table.get_ref()));
+        match (problems.into_errors(file, text), config) {
+            (None, Some(config)) => Ok(config),
+            (Some(errors), _) => Err(errors),
+            (None, None) => {
+                let message = "cannot be understood; compare it with config.example.toml".to_owned();
+                Err(ConfigErrors { file: file.to_owned(), problems: vec![Problem { line: 1, column: 1, message }] })
+            }
+        }
+    }
+
+    /// `None` only when a mistake was noted.
+    fn read(mut root: section::Section<'_, '_>) -> Option<Config> {
+        let api = servers::api(root.table("api"));
+        let admin = servers::admin(root.table("admin"));
+        let store = servers::store(root.table("store"));
+        let listeners = servers::sip(root.table("sip"));
+        let media = servers::media(root.table("media"));
+        let calls = servers::calls(root.table("calls"));
+        let log = servers::log(root.table("log"));
+        let trunks = trunks::trunks(&mut root);
+        let prices = trunks::prices(&mut root);
+        let tenants = tenants::organizations(&mut root, &prices);
+        if let (Some(api), Some(admin), Some(media)) = (&api, &admin, &media) {
+            checks::addresses(&mut root, api, admin, &listeners, media);
+            checks::demo_keys(&mut root, api, admin, &listeners, media, &tenants.demo_keys);
+        }
+        checks::trunk_families(&mut root, &listeners, &trunks);
+        root.finish();
+        Some(Config {
+            api: api?.value,
+            admin: admin?.value,
+            store: store?,
+            sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
+            media: media?.value,
+            calls,
+            log,
+            trunks: trunks.into_iter().map(|t| Arc::new(t.value)).collect(),
+            prices,
+            organizations: tenants.organizations,
+        })
+    }
 }
 
 impl std::fmt::Debug for Credentials {

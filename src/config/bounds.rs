@@ -1,0 +1,88 @@
+//! Every default and every bound of the configuration, with its reason.
+
+use std::ops::RangeInclusive;
+
+/// Where `[api]` listens: loopback, so that a first start exposes nothing.
+pub const API_LISTEN: &str = "127.0.0.1:8080";
+/// Where `[admin]` listens: loopback, because metrics tell much and ask for no key.
+pub const ADMIN_LISTEN: &str = "127.0.0.1:9090";
+pub const STORE_URL: &str = "sqlite:revbridge.db";
+pub const SIP_LISTEN: &str = "udp:127.0.0.1:5060";
+pub const MEDIA_ADDRESS: &str = "127.0.0.1";
+/// 5,000 port pairs: below Linux's ephemeral ports, which start at 32768.
+pub const MEDIA_PORTS: &str = "20000-29999";
+
+/// Open HTTP connections. Each costs two 16 kB buffers at most, so the default holds HTTP to about
+/// 32 MB; more is for a fleet of clients that keep their connections open.
+pub const API_CONNECTIONS: u64 = 1_024;
+pub const API_CONNECTIONS_BOUND: RangeInclusive<u64> = 1..=100_000;
+/// Time for a request's head, and again for its body: a phone network's worst, a slow-loris' end.
+pub const API_READ_TIMEOUT: u64 = 10;
+pub const API_READ_TIMEOUT_BOUND: RangeInclusive<u64> = 1..=120;
+/// Requests that wait for the switch. At 1,000 calls/s it is one second of work: whoever comes then is
+/// better served by 503 and `Retry-After`.
+pub const API_WAITING: u64 = 1_024;
+pub const API_WAITING_BOUND: RangeInclusive<u64> = 1..=100_000;
+/// A dial has about ten short fields; 64 kB leaves room for any client's habits.
+pub const API_BODY_BYTES: usize = 64 * 1024;
+/// Objects and arrays inside each other. Our deepest request has one level.
+pub const API_BODY_DEPTH: usize = 16;
+/// Headers of one request, and the bytes of its whole head.
+pub const API_HEADERS: usize = 64;
+pub const API_HEAD_BYTES: usize = 16 * 1024;
+
+/// A released port pair rests this long, so that late packets of the old call reach nobody. Longer
+/// than 64·T1, after which no party of the old call believes in it any more.
+pub const MEDIA_REST: u64 = 33;
+pub const MEDIA_REST_BOUND: RangeInclusive<u64> = 1..=600;
+/// A party that is silent for this long is gone. RTP keep-alives (RFC 6263) come every 15 s.
+pub const MEDIA_TIMEOUT: u64 = 60;
+pub const MEDIA_TIMEOUT_BOUND: RangeInclusive<u64> = 5..=3_600;
+/// One per core when 0. More threads than any machine has cores would only take turns.
+pub const MEDIA_THREADS_BOUND: RangeInclusive<u64> = 0..=256;
+
+/// Live calls. Two port pairs each: the default port range holds half as many.
+pub const MAX_CALLS: u64 = 5_000;
+pub const MAX_CALLS_BOUND: RangeInclusive<u64> = 1..=1_000_000;
+/// Nine rings of the North American cadence; voicemail mostly answers by then.
+pub const RING_TIMEOUT: u64 = 45;
+/// Shorter is no ringing; longer than 120 s outlives what carriers allow.
+pub const RING_TIMEOUT_BOUND: RangeInclusive<u64> = 5..=120;
+/// A busy or reorder tone is understood after two cadences.
+pub const FAILURE_TONE: u64 = 4;
+pub const FAILURE_TONE_BOUND: RangeInclusive<u64> = 0..=30;
+/// Time to press 1, for each of two tries.
+pub const CONFIRM_TIMEOUT: u64 = 15;
+pub const CONFIRM_TIMEOUT_BOUND: RangeInclusive<u64> = 3..=60;
+/// What calls get after SIGTERM. Under the 30 s after which service managers send SIGKILL.
+pub const DRAIN_DEADLINE: u64 = 25;
+pub const DRAIN_DEADLINE_BOUND: RangeInclusive<u64> = 0..=86_400;
+pub const CURRENCY: &str = "USD";
+/// Four hours bound the loss by a call that nobody ends.
+pub const MAX_DURATION: u64 = 14_400;
+pub const MAX_DURATION_BOUND: RangeInclusive<u64> = 1..=14_400;
+
+/// Trunks are asked often enough that a dead one is out before most callers meet it.
+pub const TRUNK_PING: u64 = 30;
+/// 0: never asked, always taken to be in service.
+pub const TRUNK_PING_BOUND: RangeInclusive<u64> = 0..=3_600;
+pub const TRUNK_PRIORITY: u64 = 10;
+pub const TRUNK_WEIGHT: u64 = 10;
+/// As of SRV records (RFC 2782).
+pub const TRUNK_ORDER_BOUND: RangeInclusive<u64> = 0..=65_535;
+
+/// A charged period: up to an hour. 0 would charge without end.
+pub const PERIOD_BOUND: RangeInclusive<u64> = 1..=3_600;
+/// The periods of most carriers: the first minute whole.
+pub const FIRST_SECONDS: u64 = 60;
+pub const STEP_SECONDS: u64 = 60;
+
+/// Ten calls at once, when nothing is said.
+pub const MAX_CONCURRENT_LEGS: u64 = 20;
+/// A call takes two legs, so less than 2 would refuse every call.
+pub const MAX_CONCURRENT_LEGS_BOUND: RangeInclusive<u64> = 2..=1_000_000;
+pub const MAX_CALLS_PER_MINUTE: u64 = 30;
+pub const MAX_CALLS_PER_MINUTE_BOUND: RangeInclusive<u64> = 1..=1_000_000;
+
+/// Names and ids: they appear in records, logs and metrics.
+pub const ID_CHARS: usize = 64;

@@ -1,0 +1,69 @@
+//! What no section can know alone: addresses that collide, and the demo key outside loopback.
+
+use std::net::IpAddr;
+
+use super::section::{At, Section};
+use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk};
+
+/// Two listeners on one port, and media ports in the way of a SIP listener.
+pub(super) fn addresses(
+    root: &mut Section<'_, '_>,
+    api: &At<ApiConfig>,
+    admin: &At<AdminConfig>,
+    listeners: &[At<Listener>],
+    media: &At<MediaConfig>,
+) {
+    let (a, b) = (api.value.listen, admin.value.listen);
+    if a.port() == b.port() && a.port() != 0 && overlap(a.ip(), b.ip()) {
+        root.wrong(admin.at, "admin.listen", format_args!("{b} is already taken by api.listen; give another port"));
+    }
+    let (first, last) = media.value.ports;
+    for listener in listeners {
+        let local = listener.value.local;
+        if (first..=last).contains(&local.port()) && overlap(local.ip(), media.value.address) {
+            let message = format!("port {} lies in media.ports; give one outside {first}-{last}", local.port());
+            root.wrong(listener.at, "sip.listen", message);
+        }
+    }
+}
+
+/// Both would be bound to the same address.
+fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    a == b || a.is_unspecified() || b.is_unspecified()
+}
+
+/// A trunk can only be reached from a listener of its own address family.
+pub(super) fn trunk_families(root: &mut Section<'_, '_>, listeners: &[At<Listener>], trunks: &[At<Trunk>]) {
+    for trunk in trunks {
+        let v4 = trunk.value.target.is_ipv4();
+        if !listeners.is_empty() && !listeners.iter().any(|l| l.value.local.is_ipv4() == v4) {
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            root.wrong(trunk.at, "trunk.uri", format_args!("no sip.listen has an {family} address; add one"));
+        }
+    }
+}
+
+/// Everybody can read the demo key, so it is refused as soon as anybody could use it.
+pub(super) fn demo_keys(
+    root: &mut Section<'_, '_>,
+    api: &At<ApiConfig>,
+    admin: &At<AdminConfig>,
+    listeners: &[At<Listener>],
+    media: &At<MediaConfig>,
+    keys: &[usize],
+) {
+    let mut open = vec![
+        ("api.listen", api.value.listen.ip()),
+        ("admin.listen", admin.value.listen.ip()),
+        ("media.address", media.value.address),
+    ];
+    open.extend(listeners.iter().map(|l| ("sip.listen", l.value.local.ip())));
+    let Some((name, address)) = open.into_iter().find(|(_, ip)| !ip.is_loopback()) else { return };
+    for at in keys {
+        let message = format!(
+            "this is the demo key of config.example.toml, which everybody knows, and {name} is {address}, not \
+             loopback; make a key of your own with `revbridge key new`"
+        );
+        root.wrong(*at, "organization.key.sha256", message);
+    }
+}

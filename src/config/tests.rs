@@ -1,0 +1,158 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::model::Money;
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+fn mistakes(text: &str) -> Vec<String> {
+    let errors = Config::parse(text, "c").expect_err("the file has mistakes");
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_example_runs_as_it_is() {
+    let config = Config::parse(EXAMPLE, "config.example.toml").unwrap();
+    assert_eq!(config.api.listen, "127.0.0.1:8080".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.sip.listeners[0].advertised, "127.0.0.1:5060".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.media.ports, (20_000, 29_999));
+    assert_eq!(config.trunks[0].target, "127.0.0.1:5070".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.trunks[0].ping, Some(Duration::from_secs(30)));
+    assert_eq!(config.prices[0].1.per_minute, Money::from_micros(10_000));
+    let acme = &config.organizations[0];
+    assert_eq!(acme.allowed_destinations, ["+1", "!+1900"]);
+    assert_eq!(acme.keys[0].sha256, DEMO_KEY);
+    assert_eq!(acme.users[0].phone, crate::model::E164::parse("+14155550100").ok());
+}
+
+/// The example says what each default is: with all those lines taken in, nothing changes.
+#[test]
+fn the_defaults_that_the_example_shows_are_the_defaults() {
+    let shown: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
+            Some(_) | None => line,
+        })
+        .filter(|line| {
+            !["advertise", "username", "password", "realm", "prefixes"].iter().any(|key| line.starts_with(key))
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let (shown, short) = (Config::parse(&shown, "shown").unwrap(), Config::parse(EXAMPLE, "short").unwrap());
+    assert_eq!(format!("{shown:?}"), format!("{short:?}"));
+}
+
+#[test]
+fn every_mistake_is_named_at_once_with_its_place_and_a_way_out() {
+    let text = r#"
+[api]
+listen = "127.0.0.1:9090"
+lisen = "x"
+
+[store]
+url = "postgres://db"
+
+[sip]
+listen = ["tcp:127.0.0.1:5060", "udp:0.0.0.0:5060", "udp:127.0.0.1:20010"]
+
+[media]
+ports = "29999-20000"
+fast_path = "yes"
+
+[calls]
+ring_timeout_seconds = "45"
+max_calls = 0
+
+[[trunk]]
+name = "carrier"
+uri = "sip:sip.carrier.example"
+username = "me"
+
+[[price]]
+prefix = "1"
+per_minute = "a lot"
+
+[[price]]
+prefix = "+1"
+per_minute = "0.01"
+
+[[organization]]
+id = "acme"
+allowed_destinations = ["+1", "!+1", "+44", "44"]
+daily_spend_limit = 50
+timezone = "Mars/Olympus"
+
+[[organization.user]]
+id = "alice"
+phone = "+1 415 555 0100"
+
+[[organization.number]]
+number = "+12025550100"
+
+[[organization.number]]
+number = "+12025550100"
+
+[[organization.key]]
+user = "bob"
+sha256 = "secret"
+scopes = ["calls:everything"]
+
+[[organisation]]
+"#;
+    insta::assert_snapshot!(mistakes(text).join("\n"));
+}
+
+#[test]
+fn broken_toml_is_named_with_everything_else_that_can_be_read() {
+    let text = "[api]\nlisten = \n[sip\n[admin]\nlisten = \"nowhere\"\n";
+    let found = mistakes(text);
+    assert!(found.iter().any(|m| m.starts_with("c:2:") && m.contains("not TOML")), "{found:#?}");
+    assert!(found.iter().any(|m| m.starts_with("c:5:10: admin.listen: expected an IP address")), "{found:#?}");
+}
+
+#[test]
+fn the_demo_key_opens_nothing_but_loopback() {
+    for (from, to) in [
+        ("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\""),
+        ("listen = \"127.0.0.1:9090\"", "listen = \"192.0.2.1:9090\""),
+        ("udp:127.0.0.1:5060", "udp:192.0.2.1:5060"),
+        ("address = \"127.0.0.1\"", "address = \"192.0.2.1\""),
+    ] {
+        let text = EXAMPLE.replacen(from, to, 1);
+        assert_ne!(text, EXAMPLE);
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains("organization.key.sha256: this is the demo key"), "{found:#?}");
+        let own = text.replace("2926c3cf", "00000000");
+        Config::parse(&own, "c").unwrap();
+    }
+}
+
+#[test]
+fn addresses_that_collide_are_named() {
+    let text = EXAMPLE.replace("127.0.0.1:9090", "127.0.0.1:8080").replace("udp:127.0.0.1:5060", "udp:127.0.0.1:20010");
+    let found = mistakes(&text);
+    assert!(found[0].contains("admin.listen: 127.0.0.1:8080 is already taken by api.listen"), "{found:#?}");
+    assert!(found[1].contains("sip.listen: port 20010 lies in media.ports"), "{found:#?}");
+}
+
+#[test]
+fn ipv6_is_an_address_like_any_other() {
+    let text = EXAMPLE
+        .replace("udp:127.0.0.1:5060", "udp:[::1]:5060")
+        .replace("sip:127.0.0.1:5070", "sip:[::1]:5070")
+        .replace("address = \"127.0.0.1\"", "address = \"::1\"");
+    let config = Config::parse(&text, "c").unwrap();
+    assert_eq!(config.trunks[0].target, "[::1]:5070".parse::<SocketAddr>().unwrap());
+    assert_eq!(&*config.trunks[0].host, "[::1]");
+    let found = mistakes(&EXAMPLE.replace("sip:127.0.0.1:5070", "sip:[::1]:5070"));
+    assert!(found[0].contains("no sip.listen has an IPv6 address"), "{found:#?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_mistake_too() {
+    let found = Config::load(Path::new("no/such/file.toml")).unwrap_err().to_string();
+    assert!(found.starts_with("no/such/file.toml:1:1: cannot be read"), "{found}");
+}

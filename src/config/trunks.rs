@@ -1,0 +1,160 @@
+//! `[[trunk]]` and `[[price]]`: who carries calls, and what they cost.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::section::{At, Section};
+use super::{Credentials, Transport, Trunk, bounds};
+use crate::guardrails::LegPrice;
+use crate::model::Money;
+use crate::sdp::Codec;
+
+const URI: &str = "expected sip:ADDRESS[:PORT];transport=udp, such as \"sip:192.0.2.10:5060;transport=udp\"";
+
+pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
+    if !root.has("trunk") {
+        root.missing("trunk", "[[trunk]] with name and uri; without one no call can be placed");
+    }
+    let mut names: Vec<Arc<str>> = Vec::new();
+    root.each("trunk", |s| {
+        let name = s.required("name", "\"carrier\"", id);
+        if let Some(name) = &name {
+            s.unique("name", name, &mut names);
+        }
+        let uri = s.required("uri", "\"sip:192.0.2.10:5060;transport=udp\"", uri);
+        let credentials = credentials(s);
+        let prefixes = s.list("prefixes", prefix);
+        let codecs = codecs(s);
+        let ping = s.seconds("ping_seconds", &bounds::TRUNK_PING_BOUND, bounds::TRUNK_PING);
+        let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY);
+        let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT);
+        let trusted = s.flag("trusted").unwrap_or(false);
+        s.later("max_calls_per_second", "a rate per trunk comes in a later release; remove it");
+        let (name, (host, target)) = (name?.value, uri?.value);
+        Some(At {
+            at: s.at,
+            value: Trunk {
+                name,
+                host,
+                target,
+                transport: Transport::Udp,
+                credentials,
+                trusted,
+                prefixes: prefixes.into_iter().map(|p| p.value).collect(),
+                priority: u16::try_from(priority).unwrap_or(u16::MAX),
+                weight: u16::try_from(weight).unwrap_or(u16::MAX),
+                ping: (!ping.is_zero()).then_some(ping),
+                codecs,
+            },
+        })
+    })
+}
+
+/// All three of username, password and realm, or none: a password without a realm would be hashed for
+/// whoever asks.
+fn credentials(s: &mut Section<'_, '_>) -> Option<Credentials> {
+    let any = ["username", "password", "realm"].into_iter().any(|k| s.has(k));
+    let mut part = |key| {
+        if any && !s.has(key) {
+            s.missing(key, "\"…\"; username, password and realm belong together");
+        }
+        s.parsed(key, |text| {
+            let printable = !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control);
+            if printable { Ok(Arc::<str>::from(text)) } else { Err("expected 1 to 255 characters, none of control") }
+        })
+    };
+    let (username, password, realm) = (part("username"), part("password"), part("realm"));
+    Some(Credentials { username: username?.value, password: password?.value, realm: realm?.value })
+}
+
+fn codecs(s: &mut Section<'_, '_>) -> Vec<Codec> {
+    let named = s.list("codecs", |text| match text {
+        "PCMU" => Ok(Codec::Pcmu),
+        "PCMA" => Ok(Codec::Pcma),
+        _ => Err("expected \"PCMU\" or \"PCMA\""),
+    });
+    if named.is_empty() { vec![Codec::Pcmu, Codec::Pcma] } else { named.into_iter().map(|c| c.value).collect() }
+}
+
+/// `sip:host[:port][;transport=udp]`: the host as written, and where to send.
+fn uri(text: &str) -> Result<(Arc<str>, SocketAddr), String> {
+    let rest = match text.split_once(':') {
+        Some(("sip", rest)) => rest,
+        Some(("sips", _)) => return Err("TLS is not supported yet; use sip: with transport=udp".to_owned()),
+        Some(_) | None => return Err(URI.to_owned()),
+    };
+    let (address, parameters) = rest.split_once(';').unwrap_or((rest, "transport=udp"));
+    match parameters.strip_prefix("transport=") {
+        Some("udp") => {}
+        Some("tcp" | "tls" | "ws" | "wss") => return Err("only transport=udp is supported yet".to_owned()),
+        Some(_) | None => return Err(URI.to_owned()),
+    }
+    if address.contains('@') {
+        return Err(format!("a trunk has no user part, its numbers are dialled; {URI}"));
+    }
+    let target = target(address)?;
+    if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
+        return Err(format!("nothing can be sent to {target}; give the carrier's own address and port"));
+    }
+    let host = match target.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    Ok((host.into(), target))
+}
+
+/// RFC 3261 §19.1.2: the port is 5060 when none is given.
+fn target(address: &str) -> Result<SocketAddr, String> {
+    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    if let Ok(ip) = bare.parse::<IpAddr>().or_else(|_| address.parse()) {
+        return Ok(SocketAddr::new(ip, 5060));
+    }
+    address.parse().map_err(|_| {
+        let host = address.split(':').next().unwrap_or(address);
+        let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !address.starts_with('[');
+        if is_name {
+            "names need DNS, which comes in a later release; give an IP address".to_owned()
+        } else {
+            URI.to_owned()
+        }
+    })
+}
+
+pub(super) fn prices(root: &mut Section<'_, '_>) -> Vec<(String, LegPrice)> {
+    let mut prefixes: Vec<String> = Vec::new();
+    root.each("price", |s| {
+        let prefix = s.required("prefix", "\"+1\"", prefix);
+        if let Some(prefix) = &prefix {
+            s.unique("prefix", prefix, &mut prefixes);
+        }
+        let per_minute = s.required("per_minute", "\"0.0100\"", str::parse::<Money>);
+        let connect = s.parsed_or("connect", "0", str::parse::<Money>);
+        let first = s.whole("first_seconds", &bounds::PERIOD_BOUND).unwrap_or(bounds::FIRST_SECONDS);
+        let step = s.whole("step_seconds", &bounds::PERIOD_BOUND).unwrap_or(bounds::STEP_SECONDS);
+        let price = LegPrice {
+            per_minute: per_minute?.value,
+            connect: connect?.value,
+            first_seconds: u32::try_from(first).ok()?,
+            step_seconds: u32::try_from(step).ok()?,
+        };
+        Some((prefix?.value, price))
+    })
+}
+
+/// A name or an id.
+pub(super) fn id(text: &str) -> Result<Arc<str>, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=bounds::ID_CHARS).contains(&text.len()) && text.chars().all(plain) {
+        Ok(text.into())
+    } else {
+        Err(format!("expected 1 to {} letters, digits, '-', '_' or '.'", bounds::ID_CHARS))
+    }
+}
+
+/// The start of a number: `+` and 1 to 15 digits.
+pub(super) fn prefix(text: &str) -> Result<String, &'static str> {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    let good =
+        (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    if good { Ok(text.to_owned()) } else { Err("expected the start of a number, such as \"+1\" or \"+4420\"") }
+}
