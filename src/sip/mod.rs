@@ -13,6 +13,8 @@ use crate::events::Notice;
 use crate::leg::{LegCommand, LegEvent};
 use crate::model::{E164, LegId, Secret, Timestamp};
 
+pub mod wire;
+
 /// How messages reach a peer: our socket's address and the peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Flow {
