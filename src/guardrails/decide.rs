@@ -1,5 +1,8 @@
-use super::{Account, Attempt, Grant, Guardrail, LegAttempt, Permit, Refusal};
-use crate::model::{CallId, Money, Timestamp};
+use std::time::Duration;
+
+use super::account::LEGS_PER_CALL;
+use super::{Account, Attempt, DestinationProblem, Grant, Guardrail, LegAttempt, OwnedNumber, Permit, Refusal};
+use crate::model::{CallId, Day, E164, LegId, Money, Side, Timestamp};
 
 /// One guardrail's word in a dry run.
 #[derive(Debug, Clone, PartialEq)]
@@ -8,6 +11,7 @@ pub struct Check {
     pub refusal: Option<Refusal>,
     /// In the guardrail's own unit: calls, legs, micro-units; `None` for the two that do not count.
     pub limit: Option<i64>,
+    /// Before this call.
     pub used: Option<i64>,
 }
 
@@ -19,26 +23,337 @@ pub struct Preview {
     pub grant: Option<Grant>,
 }
 
-/// All five guardrails over a new call. Changes nothing.
+/// All five guardrails over a new call. Changes nothing. Grants the permit of leg A.
 pub fn decide_admission(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<(Grant, Permit), Refusal> {
-    let _ = (account, attempt, now);
-    unimplemented!()
+    let shown = ownership(account, attempt)?;
+    destination(account, attempt)?;
+    let grant = price(account, attempt, now)?;
+    rate(account, now)?;
+    concurrency(account, LEGS_PER_CALL)?;
+    spend(account, grant.day, grant.reserved, now)?;
+    if account.lease(attempt.call).is_some() {
+        return Err(Refusal::Unknown);
+    }
+    Ok((grant, permit(Side::User, attempt, shown)))
 }
 
-/// Everything but the rate, over one leg of an admitted call.
+/// Everything but the rate, over one leg of an admitted call. The price was fixed by the admission and
+/// the legs and the money are the call's already, so this finds what has changed since: a number taken
+/// away, a destination blocked, a limit lowered.
+///
+/// [`Refusal::Unknown`] when the call is over, or asks for other numbers than it was admitted with.
 pub fn decide_leg(account: &Account, attempt: &LegAttempt, now: Timestamp) -> Result<Permit, Refusal> {
-    let _ = (account, attempt, now);
-    unimplemented!()
+    let LegAttempt { side, attempt } = attempt;
+    let lease = account.lease(attempt.call).filter(|lease| lease.attempt == *attempt).ok_or(Refusal::Unknown)?;
+    let shown = ownership(account, attempt)?;
+    destination(account, attempt)?;
+    concurrency(account, 0)?;
+    spend(account, lease.day, Money::ZERO, now)?;
+    Ok(permit(*side, attempt, shown))
 }
 
-/// May this call reserve `amount` more?
+/// May this call reserve `amount` more? [`Refusal::Unknown`] when it is over.
 pub fn decide_extension(account: &Account, call: CallId, amount: Money, now: Timestamp) -> Result<(), Refusal> {
-    let _ = (account, call, amount, now);
-    unimplemented!()
+    let lease = account.lease(call).ok_or(Refusal::Unknown)?;
+    spend(account, lease.day, amount, now)
 }
 
 /// What [`decide_admission`] would say, guardrail by guardrail.
 pub fn preview(account: &Account, attempt: &Attempt, now: Timestamp) -> Preview {
-    let _ = (account, attempt, now);
-    unimplemented!()
+    let limits = &account.rules.limits;
+    let grant = price(account, attempt, now);
+    let today = now.day(&account.rules.zone);
+    let reserved = grant.map_or(Money::ZERO, |g| g.reserved);
+    let check = |guardrail, said: Result<(), Refusal>, count: Option<(i64, i64)>| Check {
+        guardrail,
+        refusal: said.err(),
+        limit: count.map(|(limit, _)| limit),
+        used: count.map(|(_, used)| used),
+    };
+    let legs = i64::try_from(account.legs_in_use()).unwrap_or(i64::MAX);
+    let admitted = i64::try_from(account.admitted_in_minute(now)).unwrap_or(i64::MAX);
+    let money = (limits.daily_spend_limit.as_micros(), used(account, today).as_micros());
+    let checks = vec![
+        check(Guardrail::CallerId, ownership(account, attempt).map(drop), None),
+        check(Guardrail::Destination, destination(account, attempt).and(grant.map(drop)), None),
+        check(Guardrail::Rate, rate(account, now), Some((limits.max_calls_per_minute.into(), admitted))),
+        check(
+            Guardrail::Concurrency,
+            concurrency(account, LEGS_PER_CALL),
+            Some((limits.max_concurrent_legs.into(), legs)),
+        ),
+        check(Guardrail::Spend, spend(account, today, reserved, now), Some(money)),
+    ];
+    Preview { checks, grant: grant.ok() }
+}
+
+fn permit(side: Side, attempt: &Attempt, shown: OwnedNumber) -> Permit {
+    Permit::new(LegId { call: attempt.call, side }, number_of(side, attempt), shown)
+}
+
+fn number_of(side: Side, attempt: &Attempt) -> E164 {
+    match side {
+        Side::User => attempt.connect,
+        Side::Destination => attempt.to,
+    }
+}
+
+fn ownership(account: &Account, attempt: &Attempt) -> Result<OwnedNumber, Refusal> {
+    if account.rules.owns(attempt.from) {
+        Ok(OwnedNumber::proven(attempt.from))
+    } else {
+        Err(Refusal::CallerIdNotVerified)
+    }
+}
+
+fn destination(account: &Account, attempt: &Attempt) -> Result<(), Refusal> {
+    let Attempt { from, to, connect, .. } = *attempt;
+    if from == to || to == connect || connect == from || account.rules.owns(to) {
+        return Err(Refusal::DestinationNotAllowed(DestinationProblem::Loop));
+    }
+    for side in [Side::Destination, Side::User] {
+        account.rules.allowlist.judge(side, number_of(side, attempt)).map_err(Refusal::DestinationNotAllowed)?;
+    }
+    Ok(())
+}
+
+fn price(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<Grant, Refusal> {
+    let price = |side| {
+        let price = account.rules.prices.price(number_of(side, attempt));
+        price.ok_or(Refusal::DestinationNotAllowed(DestinationProblem::NoPrice(side)))
+    };
+    let (destination_price, user_price) = (price(Side::Destination)?, price(Side::User)?);
+    Ok(Grant {
+        user_price,
+        destination_price,
+        reserved: user_price.first_period() + destination_price.first_period(),
+        day: now.day(&account.rules.zone),
+    })
+}
+
+fn rate(account: &Account, now: Timestamp) -> Result<(), Refusal> {
+    match account.rate_wait(now) {
+        Duration::ZERO => Ok(()),
+        wait => Err(Refusal::RateLimited { retry_after_us: micros(wait) }),
+    }
+}
+
+/// Do the legs in use and `more` stay within the cap?
+fn concurrency(account: &Account, more: u32) -> Result<(), Refusal> {
+    let cap = u64::from(account.rules.limits.max_concurrent_legs);
+    if account.legs_in_use() + u64::from(more) <= cap { Ok(()) } else { Err(Refusal::ConcurrencyLimit) }
+}
+
+/// Do `day`'s spend, its open reservations and `more` stay within the limit?
+fn spend(account: &Account, day: Day, more: Money, now: Timestamp) -> Result<(), Refusal> {
+    if used(account, day) + more <= account.rules.limits.daily_spend_limit {
+        return Ok(());
+    }
+    let midnight = now.next_midnight(&account.rules.zone);
+    Err(Refusal::SpendLimitExceeded { retry_after_us: micros(midnight.since(now)) })
+}
+
+fn used(account: &Account, day: Day) -> Money {
+    let used = account.day_use(day);
+    used.spent + used.reserved
+}
+
+fn micros(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
+    use crate::model::{IdSource, OrganizationId, UserId};
+
+    const NOON: &str = "2026-05-01T12:00:00Z";
+
+    fn number(text: &str) -> E164 {
+        E164::parse(text).unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn account(limit: &str) -> Account {
+        let limits = Limits {
+            max_concurrent_legs: 4,
+            max_calls_per_minute: 3,
+            daily_spend_limit: limit.parse().unwrap(),
+            timezone: "America/New_York".into(),
+        };
+        let cent = LegPrice {
+            per_minute: Money::from_micros(10_000),
+            connect: Money::ZERO,
+            first_seconds: 60,
+            step_seconds: 6,
+        };
+        let prices = PriceTable::new([("+1", cent), ("+1876", cent)]).unwrap();
+        let allowlist = Allowlist::parse(["+1", "+44", "!+1202555"]).unwrap();
+        let numbers = vec![number("+12025550101"), number("+12125550100")];
+        Account::new(Rules::new(limits, allowlist, numbers, prices.into()).unwrap())
+    }
+
+    fn attempt(ids: &mut IdSource) -> Attempt {
+        Attempt {
+            call: ids.call(at(NOON)),
+            organization: OrganizationId("acme".into()),
+            user: UserId("alice".into()),
+            from: number("+12125550100"),
+            to: number("+13105550100"),
+            connect: number("+14155550100"),
+        }
+    }
+
+    fn admit(account: &mut Account, attempt: &Attempt, now: Timestamp) -> Result<Grant, Refusal> {
+        let (grant, permit) = decide_admission(account, attempt, now)?;
+        assert_eq!((permit.to(), permit.shown().number()), (attempt.connect, attempt.from));
+        account.admit(attempt, &grant, now);
+        Ok(grant)
+    }
+
+    #[test]
+    fn the_first_guardrail_that_says_no_is_the_answer() {
+        let mut ids = IdSource::new([1; 32]);
+        let good = attempt(&mut ids);
+        let problem = |p| Err(Refusal::DestinationNotAllowed(p));
+        let say = |attempt: &Attempt| decide_admission(&account("0"), attempt, at(NOON)).map(drop);
+
+        let foreign = Attempt { from: number("+13105550199"), to: number("+911"), ..good.clone() };
+        assert_eq!(say(&foreign), Err(Refusal::CallerIdNotVerified));
+        for (to, connect) in [
+            ("+12125550100", "+14155550100"),
+            ("+13105550100", "+13105550100"),
+            ("+13105550100", "+12125550100"),
+            ("+12025550101", "+14155550100"),
+        ] {
+            let looped = Attempt { to: number(to), connect: number(connect), ..good.clone() };
+            assert_eq!(say(&looped), problem(DestinationProblem::Loop));
+        }
+        let unlisted = DestinationProblem::NotListed(Side::User);
+        assert_eq!(say(&Attempt { connect: number("+33123456789"), ..good.clone() }), problem(unlisted));
+        let unpriced = DestinationProblem::NoPrice(Side::Destination);
+        assert_eq!(say(&Attempt { to: number("+442079460000"), ..good.clone() }), problem(unpriced));
+        assert!(matches!(say(&good), Err(Refusal::SpendLimitExceeded { .. })));
+    }
+
+    #[test]
+    fn the_minute_rolls_and_the_wait_is_the_true_moment() {
+        let mut ids = IdSource::new([2; 32]);
+        let mut account = account("50");
+        account.rules.limits.max_concurrent_legs = 100;
+        let start = at(NOON);
+        for second in [0, 50, 59] {
+            admit(&mut account, &attempt(&mut ids), start + Duration::from_secs(second)).unwrap();
+        }
+        let now = start + Duration::from_secs(59);
+        let Err(Refusal::RateLimited { retry_after_us }) = admit(&mut account, &attempt(&mut ids), now) else {
+            panic!("a fourth call in the minute")
+        };
+        assert_eq!(retry_after_us, 1_000_000);
+        let moment = now + Duration::from_micros(retry_after_us);
+        assert!(decide_admission(&account, &attempt(&mut ids), moment - Duration::from_micros(1)).is_err());
+        admit(&mut account, &attempt(&mut ids), moment).unwrap();
+        // A fixed window would have room for two more at the turn of the minute.
+        assert!(admit(&mut account, &attempt(&mut ids), start + Duration::from_secs(109)).is_err());
+        admit(&mut account, &attempt(&mut ids), start + Duration::from_secs(110)).unwrap();
+    }
+
+    #[test]
+    fn a_limit_of_no_calls_lets_none_pass() {
+        let mut account = account("50");
+        account.rules.limits.max_calls_per_minute = 0;
+        let refused = decide_admission(&account, &attempt(&mut IdSource::new([3; 32])), at(NOON));
+        assert_eq!(refused.unwrap_err(), Refusal::RateLimited { retry_after_us: 60_000_000 });
+    }
+
+    #[test]
+    fn legs_come_back_when_their_call_is_settled() {
+        let mut ids = IdSource::new([4; 32]);
+        let mut account = account("50");
+        let calls = [attempt(&mut ids), attempt(&mut ids), attempt(&mut ids)];
+        admit(&mut account, &calls[0], at(NOON)).unwrap();
+        admit(&mut account, &calls[1], at(NOON)).unwrap();
+        assert_eq!(admit(&mut account, &calls[2], at(NOON)), Err(Refusal::ConcurrencyLimit));
+        assert!(account.settle(calls[0].call, Money::ZERO).is_some());
+        assert_eq!(account.settle(calls[0].call, Money::ZERO), None);
+        admit(&mut account, &calls[2], at(NOON)).unwrap();
+    }
+
+    #[test]
+    fn leg_b_is_judged_by_the_rules_of_now_and_may_go_nowhere_else() {
+        let mut ids = IdSource::new([5; 32]);
+        let mut account = account("50");
+        let call = attempt(&mut ids);
+        let leg = |attempt: &Attempt| LegAttempt { side: Side::Destination, attempt: attempt.clone() };
+        assert_eq!(decide_leg(&account, &leg(&call), at(NOON)), Err(Refusal::Unknown));
+        admit(&mut account, &call, at(NOON)).unwrap();
+
+        let permit = decide_leg(&account, &leg(&call), at(NOON)).unwrap();
+        assert_eq!((permit.leg().side, permit.to()), (Side::Destination, call.to));
+        let elsewhere = Attempt { to: number("+13105550177"), ..call.clone() };
+        assert_eq!(decide_leg(&account, &leg(&elsewhere), at(NOON)), Err(Refusal::Unknown));
+
+        let mut stricter = account.clone();
+        stricter.rules.limits.max_concurrent_legs = 1;
+        assert_eq!(decide_leg(&stricter, &leg(&call), at(NOON)), Err(Refusal::ConcurrencyLimit));
+        let mut poorer = account.clone();
+        poorer.rules.limits.daily_spend_limit = Money::from_micros(19_999);
+        assert!(matches!(decide_leg(&poorer, &leg(&call), at(NOON)), Err(Refusal::SpendLimitExceeded { .. })));
+        let mut robbed = account.clone();
+        robbed.rules.numbers.clear();
+        assert_eq!(decide_leg(&robbed, &leg(&call), at(NOON)), Err(Refusal::CallerIdNotVerified));
+        // The price was fixed by the admission.
+        account.rules.prices = PriceTable::default().into();
+        assert!(decide_leg(&account, &leg(&call), at(NOON)).is_ok());
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_day_of_its_admission() {
+        let mut ids = IdSource::new([6; 32]);
+        let mut account = account("0.03");
+        // Midnight in New York is four in the morning in UTC; two cents of three are reserved.
+        let late = at("2026-05-02T03:59:59Z");
+        let call = attempt(&mut ids);
+        let grant = admit(&mut account, &call, late).unwrap();
+        let Err(Refusal::SpendLimitExceeded { retry_after_us }) = admit(&mut account, &attempt(&mut ids), late) else {
+            panic!("four cents of three")
+        };
+        assert_eq!(retry_after_us, 1_000_000);
+        let next_day = late + Duration::from_secs(1);
+        admit(&mut account, &attempt(&mut ids), next_day).unwrap();
+        // The first call's extension is of the old day, whose last cent it takes.
+        let cent = Money::from_micros(10_000);
+        assert_eq!(decide_extension(&account, call.call, cent, next_day), Ok(()));
+        account.extend(call.call, cent);
+        assert!(decide_extension(&account, call.call, Money::from_micros(1), next_day).is_err());
+        assert_eq!(account.settle(call.call, Money::from_micros(25_000)).unwrap().day, grant.day);
+    }
+
+    #[test]
+    fn days_have_23_or_25_hours_when_the_clocks_change() {
+        let mut ids = IdSource::new([7; 32]);
+        let account = account("0");
+        for (midnight, hours) in [("2026-03-08T05:00:00Z", 23), ("2026-11-01T04:00:00Z", 25)] {
+            let refused = decide_admission(&account, &attempt(&mut ids), at(midnight)).unwrap_err();
+            assert_eq!(refused, Refusal::SpendLimitExceeded { retry_after_us: hours * 3_600_000_000 });
+        }
+    }
+
+    #[test]
+    fn a_dry_run_asks_every_guardrail() {
+        let mut ids = IdSource::new([8; 32]);
+        let mut account = account("0.03");
+        admit(&mut account, &attempt(&mut ids), at(NOON)).unwrap();
+        let foreign = Attempt { from: number("+13105550199"), ..attempt(&mut ids) };
+        let preview = preview(&account, &foreign, at(NOON));
+        let refused: Vec<_> = preview.checks.iter().map(|c| c.refusal.is_some()).collect();
+        assert_eq!(refused, [true, false, false, false, true]);
+        let counts: Vec<_> = preview.checks.iter().map(|c| (c.limit, c.used)).collect();
+        assert_eq!(counts[2..], [(Some(3), Some(1)), (Some(4), Some(2)), (Some(30_000), Some(20_000))]);
+        assert_eq!(preview.grant.unwrap().reserved, Money::from_micros(20_000));
+    }
 }

@@ -1,30 +1,36 @@
 //! May this INVITE go out? Ownership, allowlist, rate, concurrency, spend, in this order.
 //!
 //! ```text
-//! Attempt ──▶ decide(&Account, &Attempt, now) ──▶ Ok(Grant)  ──▶ account.apply(…)  ──▶ Permit
-//!                                              └▶ Err(Refusal)   (nothing has changed)
+//! Attempt ──▶ decide_admission(&Account, …, now) ──▶ Ok((Grant, Permit)) ──▶ account.admit(…)
+//!                                                 └▶ Err(Refusal)            (nothing has changed)
 //! ```
 //!
 //! Pure: the store calls it inside its transaction, on the account that it holds locked, and writes
 //! what was granted in that same transaction. A [`Permit`] comes from nowhere else, cannot be copied
 //! and is used up by the INVITE that it allows, so an INVITE without a decision does not compile.
 //!
+//! What a number is by itself (an emergency code, premium, a country inside `+1`) is a table,
+//! `data/number_classes.txt`; the allowlist and the prices must name such a range themselves.
+//!
 //! Deliberately absent: counters that go up and down. What is in use is the set of calls that hold
-//! something, so it cannot drift, go below zero, or survive its call.
+//! something, so it cannot drift, go below zero, or survive its call. (A day's reservations are summed
+//! as leases come and go, in the same three functions.)
 
 mod account;
 mod classes;
 mod decide;
 mod permit;
+mod prefix;
 mod price;
 mod rules;
 
-pub use account::{Account, Lease};
+pub use account::{Account, DayUse, LEGS_PER_CALL, Lease, Settlement};
 pub use classes::NumberClass;
 pub use decide::{Check, Preview, decide_admission, decide_extension, decide_leg, preview};
 pub use permit::{Grant, OwnedNumber, Permit};
+pub use prefix::{Prefix, PrefixError};
 pub use price::{LegPrice, PriceTable};
-pub use rules::{Allowlist, Limits, Rules};
+pub use rules::{Allowlist, Limits, Rules, UnknownTimezone};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +113,7 @@ pub enum DestinationProblem {
     NeverDialled(Side),
     /// Premium, satellite and the like: only when the allowlist names that range itself.
     Class(Side, NumberClass),
-    /// from = to, to = connect, or a leg to a number that the organization owns.
+    /// Two of the call's numbers are one, or the destination is a number that the organization owns.
     Loop,
     NoPrice(Side),
 }

@@ -15,7 +15,7 @@
 mod apply;
 pub mod sqlite;
 
-pub use apply::{Applied, apply};
+pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
 
 use std::sync::Arc;
 
