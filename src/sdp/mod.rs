@@ -2,12 +2,40 @@
 //!
 //! A description is read into these types and written from them; no line of a peer's description is
 //! ever carried to another peer. What a G.711 B2BUA has no use for is read over, not kept.
-//! Deliberately absent: video, bundle, ICE and DTLS attributes (the browser legs have their own).
+//!
+//! ```text
+//!  peer's bytes ──▶ parse ──▶ Description ──▶ negotiate ──▶ Agreed, and our Description ──▶ write
+//! ```
+//!
+//! Deliberately absent: video, bundle, ICE and DTLS attributes (the browser legs have their own), and
+//! the judgement whether an address that a peer names may be sent to.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+mod negotiate;
+mod parse;
+mod write;
+
+pub use negotiate::{NegotiationError, accept_answer, answer_offer, offer};
+pub use parse::SdpError;
+
+/// How much one description may hold; what is beyond is refused.
+pub mod limits {
+    /// What one datagram can carry.
+    pub const BYTES: usize = 64 * 1024;
+    pub const LINES: usize = 512;
+    /// `m=` sections.
+    pub const MEDIA: usize = 32;
+    /// `a=` lines in all.
+    pub const ATTRIBUTES: usize = 256;
+    /// Formats of one section: there are 128 payload types.
+    pub const FORMATS: usize = 128;
+    /// A media kind or a protocol, which an answer has to repeat.
+    pub const TOKEN_BYTES: usize = 32;
+}
 
 /// One session description.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +127,31 @@ pub enum Direction {
     Inactive,
 }
 
+impl Direction {
+    /// The same stream as the other side sees it (RFC 3264 §6.1).
+    pub fn mirrored(self) -> Direction {
+        match self {
+            Direction::SendRecv => Direction::SendRecv,
+            Direction::SendOnly => Direction::RecvOnly,
+            Direction::RecvOnly => Direction::SendOnly,
+            Direction::Inactive => Direction::Inactive,
+        }
+    }
+
+    pub fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::SendRecv => "sendrecv",
+            Direction::SendOnly => "sendonly",
+            Direction::RecvOnly => "recvonly",
+            Direction::Inactive => "inactive",
+        }
+    }
+}
+
 /// Our own end of one audio stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Local {
@@ -122,4 +175,12 @@ pub struct Agreed {
     pub telephone_event: Option<u8>,
     /// As the peer sees it: `SendOnly` means that it sends and does not want to hear.
     pub peer_direction: Direction,
+}
+
+impl Agreed {
+    /// What this peer accepted, in its order: what a second leg may be offered.
+    pub fn codecs(&self) -> SmallVec<[Codec; 3]> {
+        let event = self.telephone_event.map(|_| Codec::TelephoneEvent);
+        self.audio.iter().map(|f| f.codec).chain(event).collect()
+    }
 }
