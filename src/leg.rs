@@ -41,6 +41,8 @@ pub enum LegEvent {
     Refused { status: u16, q850: Option<u8> },
     /// The peer wants to change the session; `None` when it asks us to offer (RFC 3264 §5).
     Offer(Option<Description>),
+    /// The answer, in the ACK, to the offer that we made in a 2xx (RFC 3261 §13.2.1).
+    AnswerInAck(Description),
     /// A digit by SIP INFO (`application/dtmf-relay`, `application/dtmf`).
     Digit(char),
     /// The peer hung up. The leg is over.

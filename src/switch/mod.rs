@@ -1,154 +1,282 @@
 //! The whole server without I/O: routes each [`Input`] to its machine.
 //!
-//! [`Input`] and [`Output`] are the list of all that can enter or leave the program.
+//! ```text
+//! Api ──▶ dial ──▶ Call ──▶ CallAction ──▶ Commit, Leg command, Media command, Reply, Notice
+//! Packet ─▶ Endpoint ─▶ LegEvent ─▶ Call      │
+//! Committed, Media, Timeout ──────▶ Call      └─▶ Endpoint ─▶ bytes ─▶ outgoing guard ─▶ Transmit
+//! ```
+//!
+//! [`Input`] and [`Output`] (in [`io`]) are the list of all that can enter or leave the program. What a call
+//! asked to be durable is answered by `Input::Committed`, and only then does the call ask for what the step
+//! allows; so nothing that follows a commit can leave before it.
+//!
+//! Deliberately absent: sockets, clocks, randomness, locks; decisions about one call (`call`) or one
+//! dialog (`sip`).
 
-use std::sync::Arc;
-use std::time::Duration;
+mod commits;
+mod dial;
+mod guard;
+mod io;
+mod restore;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::events::Notice;
-use crate::guardrails::Refusal;
-use crate::media::{MediaCommand, MediaEvent};
-use crate::model::{CallId, CommitId, Confirm, E164, LegId, OrganizationId, RequestId, Status, Timestamp, UserId};
-use crate::sip::Flow;
-use crate::store::{Answer, Commit, Committed, Recovered};
+use crate::call::{Call, CallAction, CallEvent, StepKind};
+use crate::config::{CallConfig, MediaConfig};
+use crate::leg::{LegEvent, Loss};
+use crate::media::{MediaEvent, PortPair, PortPool};
+use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp};
+use crate::sip::{Endpoint, EndpointAction, EndpointConfig};
+use crate::store::{Answer, Idempotency, Recovered};
 
-/// All that can enter.
-#[derive(Debug)]
-pub enum Input<'a> {
-    Api(RequestId, Command),
-    Packet(Flow, &'a [u8]),
-    Committed(CommitId, Committed),
-    Media(LegId, MediaEvent),
-    /// A deadline that `next_timeout` named has passed.
-    Timeout,
-}
-
-/// All that can leave.
-#[derive(Debug)]
-pub enum Output {
-    Reply(RequestId, Reply),
-    Transmit(Flow, Bytes),
-    Commit(CommitId, Box<Commit>),
-    /// These calls need no snapshot any more. Nothing waits for it and nothing answers it.
-    Forget(Vec<CallId>),
-    Media(LegId, MediaCommand),
-    Notice(Notice),
-}
-
-/// What the HTTP edge asks for, already parsed and authorised.
-#[derive(Debug, Clone)]
-pub enum Command {
-    Dial(Box<Dial>),
-    Hangup {
-        organization: OrganizationId,
-        call: CallId,
-    },
-    /// No new calls from now on; `deadline` from now, live ones are ended.
-    Drain {
-        deadline: Duration,
-    },
-}
-
-/// `POST /v1/calls/dial`.
-#[derive(Debug, Clone)]
-pub struct Dial {
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub from: E164,
-    pub to: E164,
-    pub connect: E164,
-    pub confirm: Confirm,
-    /// For each leg.
-    pub ring_timeout: Duration,
-    pub max_duration: Duration,
-    pub client_name: Option<Arc<str>>,
-    pub client_label: Option<Arc<str>>,
-    /// Writes the 202, which is stored with the call so that a repetition gets the same bytes.
-    pub answer: fn(CallId, &Dial) -> Answer,
-    pub idempotency: Option<IdempotencyKey>,
-}
-
-/// What identifies a request that may be repeated; see [`crate::store::Idempotency`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    pub key: [u8; 32],
-    pub body: [u8; 32],
-    pub request_id: Arc<str>,
-}
-
-/// Exactly one answers each command.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
-    /// Durable; leg A is about to ring. `answer` is the 202.
-    Dialed {
-        call: CallId,
-        answer: Answer,
-    },
-    Replayed(Answer),
-    Conflict {
-        request_id: Arc<str>,
-    },
-    Refused(Refusal),
-    Unavailable(Unavailable),
-    /// The state after the hang-up was taken.
-    Hangup {
-        call: CallId,
-        status: Status,
-    },
-    /// No such live call of this organization.
-    NotLive,
-    Draining,
-}
-
-/// Why nothing can be placed now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unavailable {
-    Draining,
-    NoTrunk,
-    NoMediaPort,
-    Store,
-    /// The configured most calls are live.
-    Full,
-}
+pub use io::{Command, Dial, IdempotencyKey, Input, Output, Reply, Unavailable};
 
 /// What the switch needs of the configuration.
 #[derive(Debug, Clone)]
 pub struct SwitchConfig {
-    pub endpoint: crate::sip::EndpointConfig,
-    pub media: crate::config::MediaConfig,
-    pub calls: crate::config::CallConfig,
+    pub endpoint: EndpointConfig,
+    pub media: MediaConfig,
+    pub calls: CallConfig,
 }
 
 /// One shard of calls, with its endpoint and its ports.
 #[derive(Debug)]
-pub struct Switch {}
+pub struct Switch {
+    config: SwitchConfig,
+    ids: IdSource,
+    endpoint: Endpoint,
+    ports: PortPool,
+    calls: BTreeMap<CallId, Entry>,
+    deadlines: BTreeSet<(Timestamp, CallId)>,
+    commits: BTreeMap<CommitId, (CallId, StepKind)>,
+    last_commit: u64,
+    /// What calls are still to hear, in order; empty between two inputs.
+    work: VecDeque<(CallId, CallEvent)>,
+    forgotten: Vec<CallId>,
+    draining: Option<Timestamp>,
+}
+
+/// A call and what the switch holds for it.
+#[derive(Debug)]
+struct Entry {
+    call: Call,
+    ports: BTreeMap<Side, PortPair>,
+    deadline: Option<Timestamp>,
+    /// Who waits for the admission, and the 202 it gets.
+    request: Option<(RequestId, Answer)>,
+    /// Written with the admission.
+    idempotency: Option<Idempotency>,
+    /// Whether the store has a snapshot of it.
+    stored: bool,
+}
 
 impl Switch {
-    pub fn new(config: SwitchConfig, ids: crate::model::IdSource, now: Timestamp) -> Self {
-        let _ = (config, ids, now);
-        unimplemented!()
-    }
-
-    /// Takes up what the previous process left. Once, before the first [`Switch::handle`].
-    pub fn restore(&mut self, now: Timestamp, recovered: Recovered, out: &mut Vec<Output>) {
-        let _ = (now, recovered, out);
-        unimplemented!()
+    pub fn new(config: SwitchConfig, mut ids: IdSource, now: Timestamp) -> Self {
+        let (first, last) = config.media.ports;
+        Self {
+            endpoint: Endpoint::new(config.endpoint.clone(), ids.secret(), now),
+            ports: PortPool::new(first, last, config.media.rest),
+            config,
+            ids,
+            calls: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            commits: BTreeMap::new(),
+            last_commit: 0,
+            work: VecDeque::new(),
+            forgotten: Vec::new(),
+            draining: None,
+        }
     }
 
     pub fn handle(&mut self, now: Timestamp, input: Input<'_>, out: &mut Vec<Output>) {
-        let _ = (now, input, out);
-        unimplemented!()
+        match input {
+            Input::Api(request, command) => self.command(now, request, command, out),
+            Input::Packet(flow, packet) => {
+                let mut actions = Vec::new();
+                self.endpoint.packet(now, flow, packet, &mut actions);
+                self.endpoint_did(actions, out);
+            }
+            Input::Committed(commit, committed) => {
+                if let Some((call, kind)) = self.commits.remove(&commit) {
+                    self.work.push_back((call, CallEvent::Committed(kind, committed)));
+                }
+            }
+            Input::Media(leg, event) => self.media(now, leg, event),
+            Input::Timeout => self.timeout(now, out),
+        }
+        self.run(now, out);
     }
 
+    /// The earliest moment at which `Input::Timeout` has something to do.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        unimplemented!()
+        let calls = self.deadlines.first().map(|(at, _)| *at);
+        [calls, self.endpoint.next_timeout(), self.draining].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.endpoint.next_timeout().is_some_and(|at| at <= now) {
+            let mut actions = Vec::new();
+            self.endpoint.timeout(now, &mut actions);
+            self.endpoint_did(actions, out);
+        }
+        if self.draining.is_some_and(|at| at <= now) {
+            self.draining = Some(Timestamp::from_micros(u64::MAX));
+            let live = self.calls.iter().filter(|(_, entry)| !entry.call.is_settled());
+            self.work.extend(live.map(|(id, _)| (*id, CallEvent::Drain)));
+        }
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        self.work.extend(due.map(|(_, call)| (*call, CallEvent::Timeout)));
+    }
+
+    fn media(&mut self, now: Timestamp, leg: LegId, event: MediaEvent) {
+        if let Some(entry) = self.calls.get_mut(&leg.call) {
+            match event {
+                MediaEvent::Closed(_) => {
+                    if let Some(pair) = entry.ports.remove(&leg.side) {
+                        self.ports.release(now, pair);
+                    }
+                }
+                MediaEvent::Failed => {
+                    if let Some(pair) = entry.ports.remove(&leg.side) {
+                        self.ports.quarantine(now, pair);
+                    }
+                }
+                MediaEvent::Digit(_) | MediaEvent::Flowing | MediaEvent::Silent => {}
+            }
+        }
+        self.work.push_back((leg.call, CallEvent::Media(leg.side, event)));
+    }
+
+    /// Lets the calls hear what they are still to hear, until nothing is left.
+    fn run(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let mut actions = Vec::new();
+        while let Some((id, event)) = self.work.pop_front() {
+            let Some(entry) = self.calls.get_mut(&id) else { continue };
+            entry.call.handle(now, event, &mut actions);
+            for action in actions.drain(..) {
+                self.act(now, id, action, out);
+            }
+            self.reschedule(id);
+        }
+        if !self.forgotten.is_empty() {
+            out.push(Output::Forget(std::mem::take(&mut self.forgotten)));
+        }
+    }
+
+    fn act(&mut self, now: Timestamp, id: CallId, action: CallAction, out: &mut Vec<Output>) {
+        match action {
+            CallAction::Prepare(side) => self.prepare(LegId { call: id, side }),
+            CallAction::Commit { kind, step, facts } => self.commit(now, id, kind, step, facts, out),
+            CallAction::Leg(side, command) => {
+                let mut actions = Vec::new();
+                self.endpoint.command(now, LegId { call: id, side }, command, &mut actions);
+                self.endpoint_did(actions, out);
+            }
+            CallAction::Media(side, command) => out.push(Output::Media(LegId { call: id, side }, command)),
+            CallAction::Notice(notice) => out.push(Output::Notice(notice)),
+            CallAction::Reply(refused) => self.reply_to_dial(id, refused, out),
+            CallAction::Forget => self.forget(now, id),
+        }
+    }
+
+    fn endpoint_did(&mut self, actions: Vec<EndpointAction>, out: &mut Vec<Output>) {
+        for action in actions {
+            match action {
+                EndpointAction::Transmit { leg, flow, bytes, request } => {
+                    if !request || self.may_leave(leg, &bytes, out) {
+                        out.push(Output::Transmit(flow, bytes));
+                    }
+                }
+                EndpointAction::Leg(leg, event) => self.work.push_back((leg.call, CallEvent::Leg(leg.side, event))),
+                EndpointAction::Notice(notice) => out.push(Output::Notice(notice)),
+            }
+        }
+    }
+
+    /// Gives a leg its identity and its trunk.
+    fn prepare(&mut self, leg: LegId) {
+        let Some(entry) = self.calls.get(&leg.call) else { return };
+        let plan = entry.call.plan();
+        let to = match leg.side {
+            Side::User => plan.connect,
+            Side::Destination => plan.to,
+        };
+        let shown = plan.from;
+        match self.endpoint.route(to) {
+            Some(trunk) => self.endpoint.prepare(leg, self.ids.secret(), trunk, to, shown),
+            None => self.work.push_back((leg.call, CallEvent::Leg(leg.side, LegEvent::Lost(Loss::Transport)))),
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp, id: CallId) {
+        let Some(entry) = self.calls.remove(&id) else { return };
+        for side in Side::BOTH {
+            self.endpoint.forget(LegId { call: id, side });
+        }
+        // A pair whose closing was never reported rests all the same.
+        for pair in entry.ports.into_values() {
+            self.ports.release(now, pair);
+        }
+        if let Some(at) = entry.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        if entry.stored {
+            self.forgotten.push(id);
+        }
+    }
+
+    fn reschedule(&mut self, id: CallId) {
+        let Some(entry) = self.calls.get_mut(&id) else { return };
+        let next = entry.call.next_timeout();
+        if next != entry.deadline {
+            if let Some(at) = entry.deadline {
+                self.deadlines.remove(&(at, id));
+            }
+            if let Some(at) = next {
+                self.deadlines.insert((at, id));
+            }
+            entry.deadline = next;
+        }
+    }
+
+    fn hangup(&mut self, organization: &OrganizationId, call: CallId, now: Timestamp, out: &mut Vec<Output>) -> Reply {
+        let live = |entry: &&Entry| entry.call.plan().organization == *organization && !entry.call.is_settled();
+        if self.calls.get(&call).filter(live).is_none() {
+            return Reply::NotLive;
+        }
+        self.work.push_back((call, CallEvent::Hangup));
+        self.run(now, out);
+        match self.calls.get(&call) {
+            Some(entry) => Reply::Hangup { call, status: entry.call.record().status },
+            None => Reply::NotLive,
+        }
+    }
+
+    fn command(&mut self, now: Timestamp, request: RequestId, command: Command, out: &mut Vec<Output>) {
+        match command {
+            Command::Dial(dial) => self.dial(now, request, *dial, out),
+            Command::Hangup { organization, call } => {
+                let reply = self.hangup(&organization, call, now, out);
+                out.push(Output::Reply(request, reply));
+            }
+            Command::Drain { deadline } => {
+                self.draining.get_or_insert(now + deadline);
+                out.push(Output::Reply(request, Reply::Draining));
+            }
+        }
     }
 
     /// Numbers for gauges.
-    pub fn gauges(&self) -> Gauges {
-        unimplemented!()
+    pub fn gauges(&self, now: Timestamp) -> Gauges {
+        let live = self.calls.values().filter(|entry| !entry.call.is_settled());
+        Gauges {
+            live_calls: live.clone().count(),
+            live_legs: live.map(|entry| entry.call.live_legs()).sum(),
+            calls: self.calls.len(),
+            ports_left: self.ports.left(now),
+            trunks_in_service: self.endpoint.trunks_in_service(),
+            commits_in_flight: self.commits.len(),
+        }
     }
 }
 

@@ -1,0 +1,54 @@
+//! A party changes its own session: re-INVITE and UPDATE are answered by us alone (RFC 3264 §8).
+//!
+//! An address change, hold and resume move only that leg's media; the other party hears silence or the
+//! hold tone, and nothing of the description crosses.
+
+use super::state::State;
+use super::{Call, CallAction};
+use crate::leg::LegCommand;
+use crate::media::MediaCommand;
+use crate::model::Side;
+use crate::sdp::{self, Codec, Description};
+
+/// What we speak, in the order in which we offer it.
+pub(super) const OUR_CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent];
+
+impl Call {
+    pub(super) fn peer_offers(&mut self, side: Side, offer: Option<Description>, out: &mut Vec<CallAction>) {
+        let party = self.party_mut(side);
+        let Some(offer) = offer else {
+            // RFC 3261 §14.2: asked for an offer, we offer what we already have.
+            let codecs = party.codecs();
+            party.local.version += 1;
+            let description = sdp::offer(party.local, &codecs);
+            party.offered = Some(Box::new(description.clone()));
+            return out.push(CallAction::Leg(side, LegCommand::Answer(description)));
+        };
+        let mut local = party.local;
+        local.version += 1;
+        match sdp::answer_offer(&offer, local, &OUR_CODECS) {
+            Err(_) => out.push(CallAction::Leg(side, LegCommand::RefuseOffer)),
+            Ok((answer, agreed)) => {
+                party.local = local;
+                party.agreed = Some(agreed.clone());
+                out.push(CallAction::Leg(side, LegCommand::Answer(answer)));
+                out.push(CallAction::Media(side, MediaCommand::Remote(agreed)));
+                self.replay(out);
+            }
+        }
+    }
+
+    pub(super) fn peer_answers_late(&mut self, side: Side, answer: &Description, out: &mut Vec<CallAction>) {
+        let Some(agreed) = self.party(side).read_answer(Some(answer)) else { return };
+        self.party_mut(side).agreed = Some(agreed.clone());
+        out.push(CallAction::Media(side, MediaCommand::Remote(agreed)));
+        self.replay(out);
+    }
+
+    /// What each hears follows who is on hold, once they are joined.
+    fn replay(&self, out: &mut Vec<CallAction>) {
+        if let State::Bridged(_) = self.state {
+            self.play_peers(out);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A call as a value that outlives its process.
+//!
+//! A snapshot is written with every commit, so it shows the call *before* what that commit allows. Taking
+//! it up, the call assumes that all of it happened: the INVITE left, the ACK left, the audio was joined.
+
+use serde::{Deserialize, Serialize};
+
+use super::ending::Settling;
+use super::party::{Party, Phase};
+use super::state::{Committing, End, Next, State};
+use super::{Call, CallAction, Ending, Plan};
+use crate::events::Notice;
+use crate::guardrails::Grant;
+use crate::leg::{Cause, LINGER, LegCommand};
+use crate::model::{CallRecord, EndReason, EndedBy, Side, Timestamp};
+
+/// All that is needed to take a call up.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    plan: Plan,
+    grant: Option<Grant>,
+    user: Party,
+    destination: Party,
+    joined: bool,
+    stage: Stage,
+}
+
+/// How far the call was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// The commit that carries the snapshot allows this.
+    Committing(Next),
+    CallingUser,
+    Confirming,
+    CallingDestination,
+    Bridged,
+    Failing(End),
+    /// The commit that carries the snapshot settles the call.
+    Ending,
+}
+
+impl Call {
+    pub fn snapshot(&self) -> Snapshot {
+        let stage = match &self.state {
+            State::Committing(committing) => Stage::Committing(committing.next),
+            State::CallingUser(_) => Stage::CallingUser,
+            State::Confirming(_) => Stage::Confirming,
+            State::CallingDestination(_) => Stage::CallingDestination,
+            State::Bridged(_) => Stage::Bridged,
+            State::Failing(failing) => Stage::Failing(failing.end),
+            State::Ending(_) => Stage::Ending,
+        };
+        Snapshot {
+            plan: self.plan.clone(),
+            grant: self.grant,
+            user: self.user.clone(),
+            destination: self.destination.clone(),
+            joined: self.joined,
+            stage,
+        }
+    }
+
+    /// Takes up what an earlier process left, and ends it: no leg stays up, the record says why, and the
+    /// money is settled as of `last_alive`, the last moment at which that process is known to have lived.
+    pub fn restore(
+        now: Timestamp,
+        last_alive: Timestamp,
+        snapshot: Snapshot,
+        record: CallRecord,
+        out: &mut Vec<CallAction>,
+    ) -> Self {
+        let Snapshot { plan, grant, user, destination, joined, stage } = snapshot;
+        let end = record.end_reason.map_or(End::new(EndReason::ServerRestart, EndedBy::Failure), |reason| {
+            End::new(reason, record.ended_by.unwrap_or(EndedBy::Failure))
+        });
+        let mut call = Self {
+            stage_began: now,
+            heard: [false; 2],
+            extending: false,
+            joined,
+            state: State::Committing(Committing { next: Next::RingUser, end: None }),
+            plan,
+            grant,
+            record,
+            user,
+            destination,
+        };
+        call.assume_all_happened(stage);
+        out.push(CallAction::Notice(Notice::CallRestored { call: call.plan.id }));
+        if stage == Stage::Ending {
+            call.resume_ending(now, end, out);
+        } else {
+            let end = if let Stage::Failing(end) | Stage::Committing(Next::Tone(end)) = stage { end } else { end };
+            let ended_at = last_alive.max(call.record.created_at).min(now);
+            call.begin_ending_at(now, ended_at, end, out);
+        }
+        call
+    }
+
+    fn assume_all_happened(&mut self, stage: Stage) {
+        for party in [&mut self.user, &mut self.destination] {
+            party.media_open = false;
+            party.meter.restored();
+            if party.phase == Phase::Answered {
+                party.phase = Phase::Up;
+            }
+        }
+        match stage {
+            Stage::Committing(Next::RingUser) => self.user.phase = Phase::Ringing,
+            Stage::Committing(Next::RingDestination) if self.destination.phase == Phase::Idle => {
+                self.destination.phase = Phase::Ringing;
+            }
+            Stage::Committing(Next::Join) => self.joined = true,
+            Stage::Committing(Next::Confirm | Next::Tone(_) | Next::RingDestination)
+            | Stage::CallingUser
+            | Stage::Confirming
+            | Stage::CallingDestination
+            | Stage::Bridged
+            | Stage::Failing(_)
+            | Stage::Ending => {}
+        }
+    }
+
+    /// Settled before the restart: the BYEs may have been lost with the process, so they are said again.
+    fn resume_ending(&mut self, now: Timestamp, end: End, out: &mut Vec<CallAction>) {
+        for side in Side::BOTH {
+            if self.party(side).phase != Phase::Idle {
+                out.push(CallAction::Leg(side, LegCommand::End(Cause::of(end.reason))));
+            }
+        }
+        let ended_at = self.record.ended_at.unwrap_or(now);
+        self.state = State::Ending(Ending { end, ended_at, settling: Settling::Settled { forget_at: now + LINGER } });
+    }
+}
