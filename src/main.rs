@@ -1,1 +1,77 @@
-fn main() {}
+//! The command line: serve, check a configuration, make a key.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use revbridge::config::Config;
+use sha2::{Digest, Sha256};
+
+/// Rings two phones and joins them, showing only a number that the organization owns.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say every mistake of a configuration at once, with line and column.
+    CheckConfig { file: PathBuf },
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key: shown once, with the lines for config.toml that hold only its hash.
+    New,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("revbridge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::CheckConfig { file } => {
+            let Some(config) = read(&file) else { return Ok(ExitCode::FAILURE) };
+            println!(
+                "{}: ok; {} organizations, {} trunks, {} prices",
+                file.display(),
+                config.organizations.len(),
+                config.trunks.len(),
+                config.prices.len()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Key(KeyCommand::New) => new_key().map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The configuration, or its mistakes on standard error, one a line.
+fn read(path: &Path) -> Option<Config> {
+    Config::load(path).map_err(|errors| eprintln!("{errors}")).ok()
+}
+
+fn new_key() -> anyhow::Result<()> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system gives no random bytes")?;
+    let key = format!("rvk_{}", hex::encode(secret));
+    println!("{key}\n");
+    println!("# Shown once. For config.toml, below its organization:");
+    println!("[[organization.key]]");
+    println!("user = \"…\"");
+    println!("sha256 = \"{}\"", hex::encode(Sha256::digest(&key)));
+    println!("scopes = [\"calls:read\", \"calls:write\"]");
+    Ok(())
+}

@@ -1,3 +1,5 @@
+//! What an organization has and uses now, and how a decision changes it.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

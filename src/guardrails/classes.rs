@@ -1,3 +1,5 @@
+//! Number classes that are refused whatever the allowlist says of their country.
+
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The five guardrails, asked in their order.
+
 use std::time::Duration;
 
 use super::account::LEGS_PER_CALL;

@@ -1,3 +1,5 @@
+//! The longest prefix of a number, in a digit trie.
+
 use std::fmt;
 
 use crate::model::E164;

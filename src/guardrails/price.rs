@@ -1,3 +1,5 @@
+//! What a leg to a number costs.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

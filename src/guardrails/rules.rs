@@ -1,3 +1,5 @@
+//! Limits and allowlists, as an organization is given them.
+
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;

@@ -1,3 +1,5 @@
+//! Identifiers, and the one source that they are drawn from.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

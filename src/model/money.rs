@@ -1,3 +1,5 @@
+//! Amounts: integer micro-units inside, decimal text outside.
+
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub, SubAssign};

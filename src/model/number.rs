@@ -1,3 +1,5 @@
+//! Telephone numbers: parsed once, shown to nobody by accident.
+
 use std::fmt;
 use std::ops::Deref;
 

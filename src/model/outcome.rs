@@ -1,3 +1,5 @@
+//! What a call comes to: its status, its end reason, its record.
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Moments and days.
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What a commit does to an account: the guardrails' word, and what an engine then writes.
+
 use super::{Commit, Committed, Step};
 use crate::guardrails::{self, Account, Attempt, Lease, Refusal, Settlement};
 use crate::model::{CallRecord, Day, Money};

@@ -1,0 +1,68 @@
+# `make` says what there is. Each target installs what it needs and shows what it does.
+# Needs Rust (rustup) and, for most targets, a Debian whose packages can be installed.
+
+SHELL := /bin/bash -eu -o pipefail
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+DENY_VERSION := 0.20.2
+TOOLS := $(CURDIR)/target/tools
+# `make sim`: how long to look for a failing seed.
+SECS ?= 60
+
+step = @printf '\n==> %s\n' '$(1)'
+
+.PHONY: help demo run test check check-long bench sim fuzz packages-demo packages-test fmt deny
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: packages-demo ## One call between two SIPp phones, shown as it happens
+	$(call step,building)
+	@$(CARGO) build --locked --bin revbridge --example demo
+	$(call step,calling)
+	@target/debug/examples/demo
+
+run: ## Serve config.example.toml on loopback
+	$(call step,serving config.example.toml)
+	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
+
+test: packages-test ## Every test: units, API, SIPp, baresip, simulator, crashes
+	@scripts/test
+
+check: fmt ## What CI runs first: format, lints, docs, dependencies, tidiness
+	$(call step,lints)
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(call step,documentation)
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	@$(MAKE) --no-print-directory deny
+	$(call step,tidiness)
+	@$(CARGO) test --locked --test tidy
+
+fmt:
+	$(call step,format)
+	@$(CARGO) fmt --check
+
+# Advisories need a database that is fetched at run time; a service that can reach it runs
+# `cargo deny check advisories` on a schedule. Here: what does not change by itself.
+deny:
+	$(call step,dependencies)
+	@scripts/install-cargo-deny $(DENY_VERSION) $(TOOLS)
+	@$(TOOLS)/bin/cargo-deny --all-features check --hide-inclusion-graph licenses bans sources
+
+check-long: check fuzz ## `check`, and each fuzz target for a minute
+
+fuzz: ## Each fuzz target for FUZZ_SECS seconds (60)
+	@scripts/fuzz $${FUZZ_SECS:-60}
+
+bench: packages-test ## The table of docs/performance.md, measured on this machine
+	@scripts/bench
+
+sim: ## Random seeds through the simulator for SECS seconds (60)
+	$(call step,simulating for $(SECS) s)
+	@SIM_SECS=$(SECS) $(CARGO) sim
+
+packages-demo:
+	@scripts/install-packages sip-tester
+
+packages-test:
+	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl

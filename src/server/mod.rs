@@ -1,0 +1,22 @@
+//! The thin shell: sockets, clock, randomness, threads, signals.
+//!
+//! ```text
+//!  tokio thread            switch thread              media threads         store thread
+//!  HTTP, signals ─ Inbox ─▶ Switch ── MediaCommand ──▶ relay
+//!        ▲                  │  ▲ ▲ └──── Commit ─────────────────────────────▶ SQLite
+//!        └──── Reply ───────┘  │ └────── MediaEvent ───┘                          │
+//!                              └───────── Committed ──────────────────────────────┘
+//! ```
+//!
+//! Nothing is decided here: what comes in goes to the pure core with the time, and what the core puts
+//! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.
+
+mod clock;
+mod inbox;
+mod logs;
+mod metrics;
+mod pace;
+mod poll;
+mod shard;
+mod udp;
