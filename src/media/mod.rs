@@ -4,16 +4,30 @@
 //! (latching, rewriting, tones, RTCP, counting) are pure and live here; `server::media` owns the
 //! sockets and the threads and asks this module about every packet.
 
+mod bridge;
+mod g711;
+mod keypad;
+mod latch;
 mod ports;
-
-use std::net::SocketAddr;
+mod quality;
+mod reception;
+mod rtcp;
+mod rules;
+mod sender;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tones;
+mod wire;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Secret;
 use crate::sdp::{Agreed, Codec};
 
+pub use bridge::{Bridge, Channel, PACKET, Transmit, Verdict};
 pub use ports::PortPool;
+pub use rules::Rules;
 
 /// A pair of UDP ports: RTP on this even number, RTCP on the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,9 +123,22 @@ pub struct Drops {
     pub send: u64,
 }
 
-/// Where a media thread's socket sends and from where.
+/// Why a packet went nowhere; one for each count of [`Drops`] that a packet from a party can end in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Path {
-    pub local: PortPair,
-    pub remote: SocketAddr,
+pub enum DropCause {
+    Stranger,
+    Malformed,
+    PayloadType,
+    Nowhere,
+}
+
+impl Drops {
+    pub fn count(&mut self, cause: DropCause) {
+        *match cause {
+            DropCause::Stranger => &mut self.stranger,
+            DropCause::Malformed => &mut self.malformed,
+            DropCause::PayloadType => &mut self.payload_type,
+            DropCause::Nowhere => &mut self.nowhere,
+        } += 1;
+    }
 }
