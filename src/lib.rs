@@ -35,6 +35,7 @@
 //! - **commit**: one transaction of one step of a call. What follows it leaves after it is durable.
 //! - **notice**: something an operator counts or reads. A **fact**: something a client subscribes to.
 
+pub mod api;
 pub mod call;
 pub mod config;
 pub mod events;

@@ -1,0 +1,126 @@
+//! What goes back: `{"data": …}`, or the error envelope with its headers.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::store::Answer;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// `{"data": …}`.
+#[derive(Debug, Serialize)]
+pub struct Data<T> {
+    pub data: T,
+}
+
+impl<T: Serialize> IntoResponse for Data<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::OK, &self)
+    }
+}
+
+/// A JSON body with its status.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(CONTENT_TYPE, JSON)], body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// An answer as it is stored, byte for byte.
+pub fn stored(answer: Answer, replay: bool) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    if let Some(location) = answer.location.and_then(|l| HeaderValue::try_from(l).ok()) {
+        headers.insert(LOCATION, location);
+    }
+    if replay {
+        headers.insert("idempotency-replay", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Why a request got nothing, and what its sender can do.
+#[derive(Debug)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+    fields: BTreeMap<String, Cow<'static, str>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut headers = Vec::new();
+        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"revbridge\"")));
+        }
+        Self(Box::new(Inner { status, code, message: message.into(), fields: BTreeMap::new(), headers }))
+    }
+
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    /// For what does not exist and for what belongs to another organization.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; check the path and the id")
+    }
+
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "this is our fault; try again, then tell us")
+    }
+
+    pub fn field(mut self, name: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Self {
+        self.0.fields.insert(name.into(), text.into());
+        self
+    }
+
+    /// Replaces a header of the same name. A value that is none is left out.
+    pub fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(value) = value.try_into() {
+            self.0.headers.retain(|(n, _)| *n != name);
+            self.0.headers.push((name, value));
+        }
+        self
+    }
+
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields: &'a BTreeMap<String, Cow<'static, str>>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Inner { status, code, message, fields, headers } = *self.0;
+        let mut response = json(status, &Envelope { error: Error { code, message: &message, fields: &fields } });
+        response.headers_mut().extend(headers);
+        response
+    }
+}

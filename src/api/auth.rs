@@ -1,0 +1,56 @@
+//! Who asks, and may they: `Authorization: Bearer KEY`, and the scope that each path needs.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{StatusCode, request::Parts};
+use sha2::{Digest, Sha256};
+
+use super::answer::Problem;
+use super::{Api, Caller};
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+        let (Some(header), None) = (headers.next(), headers.next()) else { return Err(unauthorized()) };
+        let digest = bearer(header.as_bytes()).map(|key| Sha256::digest(key).into()).ok_or_else(unauthorized)?;
+        let caller = api.reads.authenticate(&digest).ok_or_else(unauthorized)?;
+        if same(&caller.key, &digest) { Ok(caller) } else { Err(unauthorized()) }
+    }
+}
+
+impl Caller {
+    /// Refuses a key that does not carry `scope`.
+    pub(super) fn needs(&self, scope: &'static str) -> Result<(), Problem> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        let challenge = format!("Bearer realm=\"revbridge\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        let message = format!("this key lacks the scope {scope}; use one that has it");
+        Err(Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message).header(WWW_AUTHENTICATE, challenge))
+    }
+
+    pub(super) fn has(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|s| s == scope)
+    }
+}
+
+/// RFC 6750 §2.1; the scheme's name in any case (RFC 9110 §11.1).
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = header.split_at_checked(7)?;
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
+}
+
+/// In constant time: how much of a key is right must not show.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    std::hint::black_box(a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y))) == 0
+}
+
+/// One answer for a key that is missing, unknown or revoked.
+fn unauthorized() -> Problem {
+    let message = "send a valid key as Authorization: Bearer KEY";
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+}

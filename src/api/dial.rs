@@ -1,0 +1,138 @@
+//! `POST /v1/calls/dial`: ring both phones and bridge them, or say what would happen.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::answer::{Data, Problem, stored};
+use super::fields::Fields;
+use super::idempotency::{Repeatable, conflict};
+use super::{Api, Caller, body, guardrails, refusal};
+use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
+use crate::guardrails::Attempt;
+use crate::model::{CallId, Confirm, Status};
+use crate::store::Answer;
+use crate::switch::{Command, Dial, IdempotencyKey, Reply};
+
+/// Characters of `client_name` and `client_label`.
+const LABEL_CHARS: usize = 120;
+
+pub async fn dial(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    repeatable: Repeatable,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.needs("calls:write")?;
+    let dry_run = is_dry_run(&uri)?;
+    let object = body::object(&headers, body, api.read_timeout).await?;
+    let key = repeatable.key(&caller, &object)?;
+    let dial = read(&api, &caller, Fields::new(object), key)?;
+    if dry_run { preview(&api, dial).await } else { place(&api, &caller, dial).await }
+}
+
+fn is_dry_run(uri: &Uri) -> Result<bool, Problem> {
+    let mut query = Fields::of_query(uri)?;
+    let dry_run = query.word("dry_run", &[("true", true), ("false", false)]);
+    query.finish()?;
+    Ok(dry_run.unwrap_or(false))
+}
+
+fn read(api: &Api, caller: &Caller, mut fields: Fields, key: Option<IdempotencyKey>) -> Result<Dial, Problem> {
+    let to = fields.required_number("to_number");
+    let from = fields.required_number("from_number");
+    let connect = match caller.phone {
+        Some(phone) if !fields.has("connect_number") => Some(phone),
+        Some(_) | None => fields.required_number("connect_number"),
+    };
+    let confirm = fields.word("confirm", &[("none", Confirm::None), ("press_1", Confirm::Press1)]);
+    let ring_timeout = fields.seconds("ring_timeout_seconds", &RING_TIMEOUT_BOUND);
+    let max_duration = fields.seconds("max_duration_seconds", &MAX_DURATION_BOUND);
+    let client_name = fields.label("client_name", LABEL_CHARS);
+    let client_label = fields.label("client_label", LABEL_CHARS);
+    fields.must_be_false("record", "recording does not exist yet; leave it out");
+    fields.must_be_false("amd", "answering machine detection does not exist yet; leave it out");
+    fields.finish()?;
+    let (Some(to), Some(from), Some(connect)) = (to, from, connect) else { return Err(Problem::internal()) };
+    Ok(Dial {
+        organization: caller.organization.clone(),
+        user: caller.user.clone(),
+        from,
+        to,
+        connect,
+        confirm: confirm.unwrap_or(caller.confirm),
+        ring_timeout: ring_timeout.unwrap_or(api.default_ring_timeout),
+        max_duration: max_duration.unwrap_or(caller.max_duration).min(caller.max_duration),
+        client_name: client_name.map(Arc::from),
+        client_label: client_label.map(Arc::from),
+        answer: dialed,
+        idempotency: key,
+    })
+}
+
+async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Problem> {
+    match ask(api, Command::Dial(Box::new(dial))).await? {
+        Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
+        Reply::Replayed(answer) => Ok(stored(answer, true)),
+        Reply::Conflict { request_id } => Err(conflict(&request_id)),
+        Reply::Refused(why) => Err(refusal::refused(why, &caller.limits)),
+        Reply::Unavailable(why) => Err(refusal::unavailable(why)),
+        Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
+    }
+}
+
+async fn preview(api: &Api, dial: Dial) -> Result<Response, Problem> {
+    let now = (api.clock)();
+    // No call comes of it, so no id is drawn.
+    let call = CallId::from_bytes([0; 16]);
+    let Dial { organization, user, from, to, connect, .. } = dial;
+    let attempt = Attempt { call, organization, user, from, to, connect };
+    let preview = api.read(move |reads| reads.preview(&attempt, now)).await?;
+    Ok(Data { data: guardrails::verdict(&preview, &api.currency) }.into_response())
+}
+
+/// Hands a command to the switch and waits for its reply.
+pub async fn ask(api: &Api, command: Command) -> Result<Reply, Problem> {
+    let (reply, answer) = oneshot::channel();
+    api.switch.ask(command, reply).map_err(|super::Busy| refusal::busy())?;
+    // The sender is only dropped when the process ends.
+    answer.await.map_err(|_| refusal::unavailable(crate::switch::Unavailable::Draining))
+}
+
+#[derive(Serialize)]
+struct Dialed<'a> {
+    call_id: CallId,
+    provider_call_sid: CallId,
+    from_number: &'a str,
+    to_number: &'a str,
+    status: &'static str,
+    selection_source: &'static str,
+    evidence_state: &'static str,
+    health_warning: Option<&'static str>,
+    recommended_action: &'static str,
+}
+
+/// The 202. It is stored with the call, so that a repetition gets the same bytes.
+pub fn dialed(call: CallId, dial: &Dial) -> Answer {
+    let data = Dialed {
+        call_id: call,
+        provider_call_sid: call,
+        from_number: &dial.from.text(),
+        to_number: &dial.to.text(),
+        status: Status::Queued.as_str(),
+        selection_source: "exact_from_number",
+        evidence_state: "none",
+        health_warning: None,
+        recommended_action: "none",
+    };
+    // Strings and constants: there is nothing in it that could fail to be written.
+    let body = serde_json::to_string(&Data { data }).unwrap_or_default();
+    Answer { status: StatusCode::ACCEPTED.as_u16(), location: Some(format!("/v1/calls/{call}")), body }
+}

@@ -1,0 +1,92 @@
+//! `Idempotency-Key`: a request that is repeated happens once.
+//!
+//! For a dial the key travels to the store with the call and is written in the transaction that admits
+//! it. Other requests are idempotent by themselves; for them only the answer is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::{StatusCode, request::Parts};
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+use super::answer::{Problem, stored};
+use super::json::Json;
+use super::request_id::RequestLabel;
+use super::{Api, Caller};
+use crate::store::{Answer, Idempotency};
+use crate::switch::IdempotencyKey;
+
+/// What the head of a request says of its repetition.
+#[derive(Debug)]
+pub struct Repeatable {
+    /// Absent, good, or `None` when what is there is no key.
+    key: Option<Option<String>>,
+    method: axum::http::Method,
+    path: String,
+    request_id: Arc<str>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Repeatable {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut headers = parts.headers.get_all("idempotency-key").iter();
+        let key = match (headers.next(), headers.next()) {
+            (None, _) => None,
+            (Some(one), None) => Some(one.to_str().ok().filter(|k| is_key(k)).map(str::to_owned)),
+            (Some(_), Some(_)) => Some(None),
+        };
+        let label = parts.extensions.get::<RequestLabel>();
+        let request_id = label.map_or_else(|| Arc::from(""), |l| Arc::clone(&l.0));
+        Ok(Self { key, method: parts.method.clone(), path: parts.uri.path().to_owned(), request_id })
+    }
+}
+
+impl Repeatable {
+    /// The key as the store knows it, for the request's body.
+    pub fn key(self, caller: &Caller, body: &BTreeMap<String, Json>) -> Result<Option<IdempotencyKey>, Problem> {
+        let Some(key) = self.key else { return Ok(None) };
+        let key = key.ok_or_else(|| {
+            Problem::invalid("Idempotency-Key is not usable")
+                .field("Idempotency-Key", "expected one header with 1 to 255 visible ASCII characters")
+        })?;
+        let mut hash = Sha256::new();
+        hash.update(caller.key);
+        // None of the three can hold a line feed, so no two requests feed the same.
+        hash.update(format!("{}\n{}\n{key}", self.method, self.path));
+        let body = Json::Object(body.clone()).digest();
+        Ok(Some(IdempotencyKey { key: hash.finalize().into(), body, request_id: self.request_id }))
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+pub fn conflict(request_id: &str) -> Problem {
+    let message = "this Idempotency-Key came with another body before; use a new key for a new request";
+    Problem::new(StatusCode::CONFLICT, "idempotency_conflict", message).field("conflicts_with", request_id.to_owned())
+}
+
+/// The stored answer to this request, if it was answered before.
+pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Response>, Problem> {
+    let Some(key) = key.cloned() else { return Ok(None) };
+    let found = api.read(move |reads| reads.find_answer(&key.key).map(|found| (found, key))).await?;
+    let (Some(found), key) = found else { return Ok(None) };
+    if found.body == key.body { Ok(Some(stored(found.answer, true))) } else { Err(conflict(&found.request_id)) }
+}
+
+/// Keeps a success for repetitions, and answers with it.
+pub async fn keep(api: &Api, key: IdempotencyKey, answer: Answer) -> Result<Response, Problem> {
+    let IdempotencyKey { key, body, request_id } = key;
+    let now = (api.clock)();
+    let first = Idempotency { key, body, request_id: Arc::clone(&request_id), answer };
+    let kept = api.read(move |reads| reads.store_answer(first, now)).await?;
+    if kept.body != body {
+        return Err(conflict(&kept.request_id));
+    }
+    let replay = kept.request_id != request_id;
+    Ok(stored(kept.answer, replay))
+}
