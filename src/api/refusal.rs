@@ -74,7 +74,7 @@ fn destination(problem: DestinationProblem) -> Problem {
 
 fn class_text(class: NumberClass) -> &'static str {
     match class {
-        NumberClass::Ordinary => "not allowed unless its own range is",
+        NumberClass::Ordinary | NumberClass::Country => "not allowed unless its own range is",
         NumberClass::Premium => "a premium number, which must be allowed by its own range",
         NumberClass::Satellite => "a satellite number, which must be allowed by its own range",
         NumberClass::Emergency => "an emergency number, which is never dialled",
