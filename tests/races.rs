@@ -1,0 +1,257 @@
+//! What clients, phones and strangers do at the same instant, with real sockets against the real server.
+
+mod support;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::phone::rtp_packet;
+use support::{Habit, Handset, Lab, Message, OWNED, Phone, Server, Stage, poll, say, sip};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A call between two phones that the test scripts, joined.
+fn joined(server: &Server, user: &mut Phone, destination: &mut Phone) -> (String, Message, Message) {
+    let call = server.place(json!({}));
+    let user_invite = user.pick_up();
+    let destination_invite = destination.pick_up();
+    server.reaches(&call, "in_progress", SOON);
+    (call, user_invite, destination_invite)
+}
+
+/// After any of these: one terminal record per call, no leg in use, and what is spent is what was charged.
+fn nothing_is_left(server: &Server, calls: &[String]) {
+    let mut cost = 0.0;
+    for call in calls {
+        let record = server.ended(call, SOON).unwrap_or_else(|| panic!("no end: {}", server.record(call)));
+        cost += record["cost"].as_str().and_then(|c| c.parse::<f64>().ok()).expect("a cost");
+    }
+    assert_eq!(server.records().len(), calls.len(), "one record per call");
+    assert_eq!(server.used("concurrency"), 0.0, "no leg is in use");
+    assert!((server.used("spend") - cost).abs() < 1e-9, "spent and reserved {} of {cost}", server.used("spend"));
+}
+
+#[test]
+fn two_hundred_posts_with_one_key_are_one_call() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let user = Handset::new(lab.user(), Habit::RINGS);
+    let key = [("Idempotency-Key", "the-same")];
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..200).map(|_| scope.spawn(|| server.dial(json!({}), &key))).collect();
+        posts.into_iter().map(|post| post.join().expect("the client lives")).collect()
+    });
+    let first = &answers[0];
+    assert_eq!(first.status, 202, "{}", first.body);
+    assert!(answers.iter().all(|a| (a.status, &a.body) == (first.status, &first.body)), "200 equal answers");
+    assert_eq!(answers.iter().filter(|a| a.header("idempotency-replay").is_none()).count(), 1, "one made the call");
+    let call = first.data()["call_id"].as_str().expect("a call_id").to_owned();
+    user.reaches(Stage::Ringing, SOON);
+    server.hang_up(&call);
+    assert!(user.quiet(SOON).is_some());
+    assert_eq!(user.dialogs().len(), 1, "the phone rang once");
+    nothing_is_left(&server, &[call]);
+}
+
+#[test]
+fn a_budget_for_one_call_lets_one_of_a_hundred_pass() {
+    let lab = Lab::new();
+    let mut settings = lab.settings();
+    settings.daily_spend_limit = "0.03";
+    let server = Server::start(settings);
+    let user = Handset::new(lab.user(), Habit::RINGS);
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..100).map(|_| scope.spawn(|| server.dial(json!({}), &[]))).collect();
+        posts.into_iter().map(|post| post.join().expect("the client lives")).collect()
+    });
+    let (admitted, refused): (Vec<_>, Vec<_>) = statuses.into_iter().partition(|answer| answer.status == 202);
+    assert_eq!(admitted.len(), 1);
+    for answer in refused {
+        assert!([403, 429].contains(&answer.status), "{}", answer.body);
+    }
+    let call = admitted[0].data()["call_id"].as_str().expect("a call_id").to_owned();
+    user.reaches(Stage::Ringing, SOON);
+    server.hang_up(&call);
+    nothing_is_left(&server, &[call]);
+}
+
+#[test]
+fn a_hang_up_may_race_the_answer() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let user = Handset::new(lab.user(), Habit::answers_after(20));
+    let destination = Handset::new(lab.destination(), Habit::answers_after(20));
+    let mut calls = Vec::new();
+    for delay_ms in (0..120).step_by(6) {
+        let call = server.place(json!({}));
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        assert_eq!(server.hang_up(&call).status, 200);
+        assert_eq!(server.hang_up(&call).status, 200, "idempotent");
+        assert!(server.ended(&call, SOON).is_some(), "{}", server.record(&call));
+        calls.push(call);
+    }
+    for phone in [&user, &destination] {
+        assert!(phone.quiet(SOON).is_some(), "a leg is left: {:?}", phone.dialogs());
+        for dialog in phone.dialogs() {
+            assert!(dialog.byes_received <= 1 && dialog.cancels_received <= 1, "{dialog:?}");
+        }
+    }
+    nothing_is_left(&server, &calls);
+    say(&format!("races: {} hang-ups around the answer", calls.len()));
+}
+
+#[test]
+fn both_phones_may_hang_up_at_once() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let (mut user, mut destination) = (Phone::new(lab.user()), Phone::new(lab.destination()));
+    let (call, user_invite, destination_invite) = joined(&server, &mut user, &mut destination);
+    user.request(&user_invite, "BYE", 1, &[], "");
+    destination.request(&destination_invite, "BYE", 1, &[], "");
+    for phone in [&mut user, &mut destination] {
+        assert_eq!(phone.expect_answer("BYE").status(), Some(200));
+        while let Some(message) = phone.next(Duration::from_millis(200)) {
+            if message.method() == "BYE" {
+                phone.answer(&message, "481 Call/Transaction Does Not Exist", &[], "");
+            }
+        }
+    }
+    let record = server.ended(&call, SOON).expect("an end");
+    assert_eq!((&record["status"], &record["cost"]), (&json!("completed"), &json!("0.020000")));
+    nothing_is_left(&server, &[call]);
+}
+
+/// Right Call-ID, right tags, right branch even: but not from where the phone is.
+#[test]
+fn a_stranger_cannot_touch_a_call() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let (mut user, mut destination) = (Phone::new(lab.user()), Phone::new(lab.destination()));
+    let (call, user_invite, _) = joined(&server, &mut user, &mut destination);
+    let stranger = UdpSocket::bind((lab.stranger(), 5060)).expect("the stranger's port is free");
+    stranger.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout can be set");
+    let me = stranger.local_addr().expect("a bound socket");
+    let hijack = sip::description(SocketAddr::new(me.ip(), 40000));
+    let contact = format!("Contact: <sip:stranger@{me}>");
+    let attempts = [
+        ("BYE", 7, vec![], ""),
+        ("INVITE", 8, vec![contact.clone(), "Content-Type: application/sdp".into()], hijack.as_str()),
+        ("UPDATE", 9, vec![contact, "Content-Type: application/sdp".into()], hijack.as_str()),
+        ("CANCEL", 1, vec![], ""),
+    ];
+    for (method, cseq, headers, body) in attempts {
+        let text = sip::request_in_dialog(&user_invite, &user.tag, method, cseq, me, &headers, body);
+        stranger.send_to(text.as_bytes(), server.settings.sip()).expect("the stranger can send");
+        let mut buffer = [0; 4096];
+        if let Ok((length, _)) = stranger.recv_from(&mut buffer) {
+            let answer = Message::new(&buffer[..length], me);
+            assert!(answer.status() >= Some(400), "{method} from a stranger is answered {}", answer.start());
+        }
+    }
+    let spoken: Vec<_> = (0..20u16).map(|n| rtp_packet(7, n, &[0x33; 160])).collect();
+    let relayed_to = user_invite.rtp().expect("the server's RTP address");
+    user.rtp.send_to(&spoken[0], relayed_to).expect("the phone can send");
+    assert_eq!(server.record(&call)["status"], "in_progress", "the call lives");
+    user.request(&user_invite, "BYE", 20, &[], "");
+    assert_eq!(user.expect_answer("BYE").status(), Some(200), "the true phone is heard");
+    let bye = destination.expect("BYE");
+    destination.answer(&bye, "200 OK", &[], "");
+    nothing_is_left(&server, &[call]);
+}
+
+/// Scanners get one short answer or none, from no machine that keeps state for them.
+#[test]
+fn noise_outside_a_dialog_is_answered_once_and_briefly() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let stranger = UdpSocket::bind((lab.stranger(), 5060)).expect("the stranger's port is free");
+    stranger.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
+    let me = stranger.local_addr().expect("a bound socket");
+    let to = server.settings.sip();
+    for method in
+        ["INVITE", "REGISTER", "OPTIONS", "SUBSCRIBE", "MESSAGE", "BYE", "CANCEL", "ACK", "PUBLISH", "NONSENSE"]
+    {
+        let request = noise(method, me, to);
+        stranger.send_to(request.as_bytes(), to).expect("the stranger can send");
+        let answers = hear(&stranger, Duration::from_millis(1300));
+        assert!(answers.len() <= 1, "{method} is answered {} times", answers.len());
+        let bytes: usize = answers.iter().map(Vec::len).sum();
+        assert!(bytes <= 2 * request.len(), "{method}: {bytes} bytes for {}", request.len());
+        assert!(method != "ACK" || answers.is_empty(), "an ACK is never answered");
+    }
+    for garbage in [&b"\r\n\r\n"[..], b"\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"SIP/2.0 200 OK\r\n\r\n", &[0xff; 1400]]
+    {
+        stranger.send_to(garbage, to).expect("the stranger can send");
+        let bytes: usize = hear(&stranger, Duration::from_millis(200)).iter().map(Vec::len).sum();
+        assert!(bytes <= garbage.len().max(64), "{bytes} bytes for garbage");
+    }
+}
+
+fn noise(method: &str, me: SocketAddr, to: SocketAddr) -> String {
+    format!(
+        "{method} sip:100@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK-{method};rport\r\nMax-Forwards: 70\r\n\
+         From: \"sipvicious\" <sip:100@1.1.1.1>;tag=6434396633623535\r\nTo: \"sipvicious\" <sip:100@1.1.1.1>\r\n\
+         Call-ID: {method}-845729458\r\nCSeq: 1 {method}\r\nContact: <sip:100@{me}>\r\nUser-Agent: friendly-scanner\r\n\
+         Accept: application/sdp\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn hear(socket: &UdpSocket, during: Duration) -> Vec<Vec<u8>> {
+    let until = Instant::now() + during;
+    let mut heard = Vec::new();
+    let mut buffer = [0; 4096];
+    while Instant::now() < until {
+        if let Ok((length, _)) = socket.recv_from(&mut buffer) {
+            heard.push(buffer[..length].to_vec());
+        }
+    }
+    heard
+}
+
+/// A flood of nonsense on the SIP port: the call that is on stays on, its audio goes through, and a new
+/// one can be placed.
+#[test]
+fn a_flood_of_garbage_does_not_cost_a_call() {
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let user = Handset::new(lab.user(), Habit::ANSWERS);
+    let destination = Handset::new(lab.destination(), Habit::ANSWERS);
+    let call = server.place(json!({}));
+    server.reaches(&call, "in_progress", SOON);
+    let sent = flood(&lab, server.settings.sip(), Duration::from_secs(2));
+    let second = server.place(json!({}));
+    server.reaches(&second, "in_progress", SOON);
+    assert_eq!(server.record(&call)["status"], "in_progress");
+    for call in [&call, &second] {
+        assert_eq!(server.hang_up(call).status, 200);
+    }
+    let record = server.ended(&call, SOON).expect("an end");
+    let leg = poll(SOON, || {
+        let record = server.record(&call);
+        ["user_leg", "legs"].iter().any(|name| record[name].is_object() || record[name].is_array()).then_some(record)
+    });
+    say(&format!("races: {sent} nonsense datagrams in 2 s; the call ended by {}", record["end_reason"]));
+    assert!(leg.is_some(), "the record tells about the legs");
+    assert!(user.quiet(SOON).is_some() && destination.quiet(SOON).is_some());
+    nothing_is_left(&server, &[call, second]);
+}
+
+/// Random bytes, cut-off messages and requests from nobody, as fast as one thread can.
+fn flood(lab: &Lab, to: SocketAddr, during: Duration) -> u32 {
+    let socket = UdpSocket::bind((lab.stranger(), 5060)).expect("the stranger's port is free");
+    let me = socket.local_addr().expect("a bound socket");
+    let invite = noise("INVITE", me, to).replace("100@", OWNED);
+    let until = Instant::now() + during;
+    let mut sent = 0u32;
+    while Instant::now() < until {
+        let cut = (sent as usize * 37) % invite.len();
+        let datagram = if sent % 3 == 0 { &[sent as u8; 200][..] } else { &invite.as_bytes()[..cut] };
+        let _ = socket.send_to(datagram, to);
+        sent += 1;
+        if sent % 100 == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    sent
+}

@@ -1,0 +1,277 @@
+//! Every behaviour in `sipp-scenarios/`, against the real server.
+//!
+//! Each scenario gets a server, a store and addresses of its own; several run at a time. A scenario
+//! passes when SIPp followed it to the end, the one record says what it should, and nothing is left
+//! in use. The races that need many clients at once are in `races.rs`.
+
+mod support;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::sipp::Outcome;
+use support::{DESTINATION, Lab, Server, Sipp, USER, poll, say};
+
+/// Scenarios at a time: they mostly wait.
+const AT_A_TIME: usize = 8;
+/// 64·T1 and a little: after that nothing of a call may be left (RFC 3261 §17).
+const RELEASED_WITHIN: Duration = Duration::from_secs(34);
+
+/// Who shows the behaviour; the other one follows `partner`.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    User,
+    Destination,
+}
+use On::{Destination, User};
+
+/// What somebody does to the call while it runs.
+#[derive(Clone, Copy)]
+enum Deed {
+    Nothing,
+    /// The API hangs up this long after the call has reached the status.
+    HangUp {
+        status: &'static str,
+        after_ms: u64,
+    },
+}
+
+struct Case {
+    scenario: &'static str,
+    on: On,
+    /// The other party's scenario; empty when it must never be rung.
+    partner: &'static str,
+    dial: Value,
+    deed: Deed,
+    status: &'static str,
+    end_reason: &'static str,
+    ended_by: &'static str,
+    cost: &'static str,
+}
+
+/// Both answered: the first minute of each leg.
+const TWO_LEGS: &str = "0.020000";
+/// Only the user answered.
+const USER_ONLY: &str = "0.010000";
+const FREE: &str = "0.000000";
+
+/// A call that is joined and that one side ends, on the side of the behaviour.
+fn joined(scenario: &'static str, on: On, partner: &'static str, ended_by: &'static str) -> Case {
+    let end = (DONE, "hangup", ended_by, TWO_LEGS);
+    case(scenario, on, partner, end)
+}
+
+/// A call in which the destination does not come to talk.
+fn refused(scenario: &'static str, status: &'static str, end_reason: &'static str) -> Case {
+    case(scenario, Destination, "wait_for_bye", (status, end_reason, "destination", USER_ONLY))
+}
+
+const DONE: &str = "completed";
+
+type End = (&'static str, &'static str, &'static str, &'static str);
+
+fn case(scenario: &'static str, on: On, partner: &'static str, (status, end_reason, ended_by, cost): End) -> Case {
+    Case { scenario, on, partner, dial: json!({}), deed: Deed::Nothing, status, end_reason, ended_by, cost }
+}
+
+fn cases() -> Vec<Case> {
+    let api_hangup = Deed::HangUp { status: "in_progress", after_ms: 1000 };
+    vec![
+        joined("answer", Destination, "bye_from_phone", "user"),
+        joined("answer", User, "bye_from_phone", "destination"),
+        joined("bye_from_phone", Destination, "wait_for_bye", "destination"),
+        Case { deed: api_hangup, ..case("wait_for_bye", User, "answer", (DONE, "api_hangup", "api", TWO_LEGS)) },
+        Case {
+            dial: json!({"max_duration_seconds": 2}),
+            ..case("wait_for_bye", Destination, "answer", (DONE, "max_duration", "timeout", TWO_LEGS))
+        },
+        joined("early_media_183", Destination, "bye_from_phone", "user"),
+        refused("busy", "busy", "destination_busy"),
+        case("busy", User, "", ("busy", "user_busy", "user", FREE)),
+        refused("decline", "rejected", "destination_declined"),
+        case("decline", User, "", ("rejected", "user_declined", "user", FREE)),
+        refused("session_progress_then_busy", "busy", "destination_busy"),
+        refused("redirect_302_premium", "failed", "redirect_refused"),
+        Case {
+            dial: json!({"ring_timeout_seconds": 5}),
+            ..case(
+                "no_answer",
+                Destination,
+                "wait_for_bye",
+                ("no_answer", "destination_no_answer", "timeout", USER_ONLY),
+            )
+        },
+        Case {
+            dial: json!({"ring_timeout_seconds": 5}),
+            ..case("no_answer", User, "", ("no_answer", "user_no_answer", "timeout", FREE))
+        },
+        Case {
+            deed: Deed::HangUp { status: "calling_destination", after_ms: 500 },
+            ..case("answer_crossing_cancel", Destination, "wait_for_bye", ("canceled", "api_hangup", "api", USER_ONLY))
+        },
+        Case {
+            deed: Deed::HangUp { status: "calling_user", after_ms: 500 },
+            ..case("cancel_ignored", User, "", ("canceled", "api_hangup", "api", FREE))
+        },
+        joined("lost_ack", Destination, "wait_for_bye", "destination"),
+        joined("fork_late_second_200", Destination, "bye_from_phone", "user"),
+        joined("two_hundred_forks", Destination, "bye_from_phone", "user"),
+        joined("hold_and_resume", Destination, "wait_for_bye", "destination"),
+        joined("hold_and_resume", User, "wait_for_bye", "user"),
+        joined("offerless_reinvite", Destination, "wait_for_bye", "destination"),
+        joined("update_in_dialog", Destination, "wait_for_bye", "destination"),
+        joined("options_and_info_in_dialog", Destination, "wait_for_bye", "destination"),
+        joined("unknown_method_in_dialog", Destination, "wait_for_bye", "destination"),
+        joined("challenge_401_then_answer", Destination, "bye_from_phone", "user"),
+        joined("challenge_407_then_answer", Destination, "bye_from_phone", "user"),
+        joined("wrong_branch", Destination, "bye_from_phone", "user"),
+        case("deaf_after_answer", Destination, "wait_for_bye", (DONE, "media_timeout", "timeout", TWO_LEGS)),
+        case("silent_phone", User, "wait_for_bye", (DONE, "media_timeout", "timeout", TWO_LEGS)),
+        case(
+            "answer_without_common_codec",
+            Destination,
+            "wait_for_bye",
+            ("failed", "no_common_codec", "failure", USER_ONLY),
+        ),
+        joined("retransmitted_bye", Destination, "wait_for_bye", "destination"),
+        Case {
+            dial: json!({"confirm": "press_1"}),
+            ..joined("press_one_by_info", User, "bye_from_phone", "destination")
+        },
+        Case {
+            dial: json!({"confirm": "press_1"}),
+            ..case("wait_for_bye", User, "", ("no_answer", "not_confirmed", "timeout", USER_ONLY))
+        },
+    ]
+}
+
+#[test]
+fn every_behaviour_of_a_phone() {
+    support::require_tool("sipp", "sip-tester");
+    let cases = cases();
+    let waiting = Mutex::new(cases.iter().enumerate().rev().collect::<Vec<_>>());
+    let verdicts = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some((at, case)) = take(&waiting) {
+                    let faults = std::panic::catch_unwind(|| run(case)).unwrap_or_else(|_| vec!["panicked".into()]);
+                    verdicts.lock().expect("no thread panics with it").push((at, faults));
+                }
+            });
+        }
+    });
+    let mut verdicts = verdicts.into_inner().expect("all threads are done");
+    verdicts.sort();
+    report(&cases, &verdicts);
+    let failed = verdicts.iter().filter(|(_, faults)| !faults.is_empty()).count();
+    assert_eq!(failed, 0, "scenarios failed, see the table above");
+}
+
+fn take<T>(waiting: &Mutex<Vec<T>>) -> Option<T> {
+    waiting.lock().expect("no thread panics with it").pop()
+}
+
+fn report(cases: &[Case], verdicts: &[(usize, Vec<String>)]) {
+    let mut files: Vec<_> = cases.iter().map(|case| case.scenario).collect();
+    for (at, faults) in verdicts {
+        let case = &cases[*at];
+        let on = if case.on == User { "leg A" } else { "leg B" };
+        let verdict = if faults.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", faults.join("; ")) };
+        say(&format!("  {:28} {on}  {:10} {:22} {verdict}", case.scenario, case.status, case.end_reason));
+    }
+    files.sort_unstable();
+    files.dedup();
+    let passed = verdicts.iter().filter(|(_, faults)| faults.is_empty()).count();
+    say(&format!(
+        "SIPp: {passed} of {} calls as they should be, with {} behaviours of a phone",
+        verdicts.len(),
+        files.len()
+    ));
+}
+
+/// Runs one case and says all that was wrong with it.
+fn run(case: &Case) -> Vec<String> {
+    let lab = Lab::new();
+    let mut settings = lab.settings();
+    settings.media_timeout_seconds = 5;
+    let limit = Duration::from_secs(60);
+    let (user, destination) = match case.on {
+        User => (case.scenario, case.partner),
+        Destination => (case.partner, case.scenario),
+    };
+    let start =
+        |scenario: &str, address| (!scenario.is_empty()).then(|| Sipp::start(scenario, address, lab.folder(), limit));
+    let user = start(user, lab.user());
+    let destination = start(destination, lab.destination());
+    let server = Server::start(settings);
+    let call = server.place(case.dial.clone());
+    do_deed(&server, &call, case.deed);
+    let mut faults = Vec::new();
+    let secrets =
+        [(user, [DESTINATION, "canary-reason"], lab.destination()), (destination, [USER, "canary-reason"], lab.user())];
+    for (phone, words, other) in secrets {
+        let Some(phone) = phone else { continue };
+        let scenario = phone.scenario.clone();
+        check_phone(&scenario, &phone.finish(), &words, &other.to_string(), &mut faults);
+    }
+    check_record(&server, &call, case, &mut faults);
+    check_released(&server, &mut faults);
+    faults
+}
+
+fn do_deed(server: &Server, call: &str, deed: Deed) {
+    match deed {
+        Deed::Nothing => {}
+        Deed::HangUp { status, after_ms } => {
+            server.reaches(call, status, Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(after_ms));
+            assert_eq!(server.hang_up(call).status, 200);
+        }
+    }
+}
+
+/// SIPp went through its whole scenario, and what it received names nothing of the other party.
+fn check_phone(scenario: &str, outcome: &Outcome, words: &[&str], address: &str, faults: &mut Vec<String>) {
+    if outcome.code != 0 {
+        let why: String = outcome.errors.split_whitespace().collect::<Vec<_>>().join(" ");
+        faults.push(format!("sipp {scenario} exits {}: {}", outcome.code, why.chars().take(300).collect::<String>()));
+    }
+    for word in words.iter().map(|w| w.trim_start_matches('+')).chain([address]) {
+        // Leg A's own request URI is leg A's own number, leg B's likewise: each looks for the other's.
+        if outcome.received.contains(word) {
+            faults.push(format!("{scenario} was told {word}"));
+        }
+    }
+}
+
+fn check_record(server: &Server, call: &str, case: &Case, faults: &mut Vec<String>) {
+    let Some(record) = server.ended(call, Duration::from_secs(10)) else {
+        faults.push(format!("no end: {}", server.record(call)));
+        return;
+    };
+    let wanted =
+        [("status", case.status), ("end_reason", case.end_reason), ("ended_by", case.ended_by), ("cost", case.cost)];
+    for (field, wanted) in wanted {
+        if record[field] != wanted {
+            faults.push(format!("{field} is {} instead of {wanted}", record[field]));
+        }
+    }
+    let records = server.records().len();
+    if records != 1 {
+        faults.push(format!("{records} records"));
+    }
+}
+
+/// Nothing is held by a call that is over: no leg of the cap at once, no leg on the wire after 64·T1.
+fn check_released(server: &Server, faults: &mut Vec<String>) {
+    let legs = server.used("concurrency");
+    if legs != 0.0 {
+        faults.push(format!("{legs} legs still count"));
+    }
+    let released = poll(RELEASED_WITHIN, || (server.metric("revbridge_live_legs") == 0.0).then_some(()));
+    if released.is_none() {
+        faults.push("a leg is still alive after 64·T1".into());
+    }
+}

@@ -1,0 +1,180 @@
+//! Where a test lives: addresses, files, and the configuration of its server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use sha2::{Digest, Sha256};
+
+/// The API key of user alice; the configuration holds its SHA-256.
+pub const KEY: &str = "rvk_a-key-for-the-lab";
+
+/// Four loopback addresses and a folder of its own. All of 127/8 is loopback, so with addresses of its
+/// own every lab uses the same well-known ports, and no two runs can take each other's.
+pub struct Lab {
+    base: [u8; 4],
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let pid = std::process::id();
+        let lab = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(lab < 63, "one test program has at most 62 labs");
+        let base = [127, 1 + (pid / 250 % 250) as u8, 1 + (pid % 250) as u8, lab * 4];
+        Self { base, folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn address(&self, host: u8) -> Ipv4Addr {
+        let [a, b, c, d] = self.base;
+        Ipv4Addr::new(a, b, c, d + host)
+    }
+
+    pub fn server(&self) -> Ipv4Addr {
+        self.address(0)
+    }
+
+    /// The user's phone: leg A.
+    pub fn user(&self) -> Ipv4Addr {
+        self.address(1)
+    }
+
+    /// The destination's phone: leg B.
+    pub fn destination(&self) -> Ipv4Addr {
+        self.address(2)
+    }
+
+    /// Somebody who has no business here.
+    pub fn stranger(&self) -> Ipv4Addr {
+        self.address(3)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A server between this lab's two phones.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.folder(), self.server(), self.user(), self.destination())
+    }
+}
+
+/// What a test may want different from one server to the next; the rest of the file is constant.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub folder: PathBuf,
+    pub address: Ipv4Addr,
+    /// Where calls to `+1415` go: leg A's phone.
+    pub user_phone: SocketAddr,
+    /// Where every other call goes: leg B's phone.
+    pub destination: SocketAddr,
+    pub media_timeout_seconds: u32,
+    pub failure_tone_seconds: u32,
+    pub confirm_timeout_seconds: u32,
+    pub drain_deadline_seconds: u32,
+    pub max_concurrent_legs: u32,
+    pub max_calls_per_minute: u32,
+    pub daily_spend_limit: &'static str,
+}
+
+impl Settings {
+    pub fn new(folder: &Path, address: Ipv4Addr, user: Ipv4Addr, destination: Ipv4Addr) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            address,
+            user_phone: (user, 5060).into(),
+            destination: (destination, 5060).into(),
+            media_timeout_seconds: 60,
+            failure_tone_seconds: 0,
+            confirm_timeout_seconds: 3,
+            drain_deadline_seconds: 25,
+            max_concurrent_legs: 20,
+            max_calls_per_minute: 300,
+            daily_spend_limit: "50.00",
+        }
+    }
+
+    pub fn api(&self) -> SocketAddr {
+        (IpAddr::V4(self.address), 8080).into()
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        (IpAddr::V4(self.address), 9090).into()
+    }
+
+    pub fn sip(&self) -> SocketAddr {
+        (IpAddr::V4(self.address), 5060).into()
+    }
+
+    /// Both trunks have credentials; a phone that never challenges never sees them.
+    pub fn config(&self) -> String {
+        let Self { address, user_phone, destination, .. } = self;
+        let credentials = "username = \"bridge\"\npassword = \"s3cret\"\nrealm = \"trunk.example\"\nping_seconds = 0";
+        format!(
+            r#"
+[api]
+listen = "{api}"
+[admin]
+listen = "{admin}"
+[store]
+url = "sqlite:{store}"
+[sip]
+listen = ["udp:{sip}"]
+[media]
+address = "{address}"
+ports = "20000-20199"
+rest_seconds = 1
+timeout_seconds = {media_timeout}
+threads = 1
+[calls]
+failure_tone_seconds = {failure_tone}
+confirm_timeout_seconds = {confirm_timeout}
+drain_deadline_seconds = {drain_deadline}
+[[trunk]]
+name = "phones"
+uri = "sip:{user_phone};transport=udp"
+prefixes = ["+1415"]
+{credentials}
+[[trunk]]
+name = "carrier"
+uri = "sip:{destination};transport=udp"
+{credentials}
+[[price]]
+prefix = "+1"
+per_minute = "0.0100"
+first_seconds = 60
+step_seconds = 6
+[[organization]]
+id = "acme"
+allowed_destinations = ["+1"]
+max_concurrent_legs = {legs}
+max_calls_per_minute = {rate}
+daily_spend_limit = "{spend}"
+[[organization.user]]
+id = "alice"
+phone = "{user}"
+[[organization.number]]
+number = "{owned}"
+[[organization.key]]
+user = "alice"
+sha256 = "{key}"
+scopes = ["calls:read", "calls:write"]
+"#,
+            api = self.api(),
+            admin = self.admin(),
+            sip = self.sip(),
+            store = self.folder.join("revbridge.db").display(),
+            media_timeout = self.media_timeout_seconds,
+            failure_tone = self.failure_tone_seconds,
+            confirm_timeout = self.confirm_timeout_seconds,
+            drain_deadline = self.drain_deadline_seconds,
+            legs = self.max_concurrent_legs,
+            rate = self.max_calls_per_minute,
+            spend = self.daily_spend_limit,
+            user = super::USER,
+            owned = super::OWNED,
+            key = hex::encode(Sha256::digest(KEY)),
+        )
+    }
+}

@@ -1,0 +1,185 @@
+//! `revbridge serve` as a process, and the API as its client sees it.
+
+use std::fs::{self, File, OpenOptions};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::lab::{KEY, Settings};
+use super::{DESTINATION, OWNED, Response, http, poll};
+
+/// A debug build on a busy machine takes its time.
+const START: Duration = Duration::from_secs(20);
+
+/// One running server. Dropping it kills it; after a failed test its log is shown.
+pub struct Server {
+    pub settings: Settings,
+    child: Child,
+}
+
+impl Server {
+    /// Starts on these settings and waits until `/ready` says 200.
+    pub fn start(settings: Settings) -> Self {
+        let file = settings.folder.join("config.toml");
+        fs::write(&file, settings.config()).expect("the configuration is written");
+        let mut server = Self { child: spawn(&settings), settings };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let ready = poll(START, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the server ended at once with {status}:\n{}", self.log());
+            }
+            let answer = http::request(self.settings.admin(), "GET", "/ready", &[], None).ok()?;
+            (answer.status == 200).then_some(())
+        });
+        assert!(ready.is_some(), "the server is not ready after {START:?}:\n{}", self.log());
+    }
+
+    /// kill -9: no handler runs, nothing is flushed.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("SIGKILL is delivered");
+        self.child.wait().expect("the process is reaped");
+    }
+
+    /// Starts again on the same files, without waiting for readiness.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.settings);
+    }
+
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+        self.wait_until_ready();
+    }
+
+    /// SIGTERM: the server drains and ends by itself.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success(), "SIGTERM is delivered");
+    }
+
+    pub fn exited(&mut self, within: Duration) -> Option<ExitStatus> {
+        poll(within, || self.child.try_wait().expect("the process can be asked"))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.settings.folder.join("server.log")).unwrap_or_default()
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Response {
+        self.try_request(method, path, headers, body).expect("the API answers")
+    }
+
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> std::io::Result<Response> {
+        let bearer = format!("Bearer {KEY}");
+        let headers: Vec<_> =
+            std::iter::once(("Authorization", bearer.as_str())).chain(headers.iter().copied()).collect();
+        http::request(self.settings.api(), method, path, &headers, body)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.request("GET", path, &[], None)
+    }
+
+    /// `POST /v1/calls/dial` from the owned number to the destination, with `more` fields.
+    pub fn dial(&self, more: Value, headers: &[(&str, &str)]) -> Response {
+        self.request("POST", "/v1/calls/dial", headers, Some(&dial_body(more)))
+    }
+
+    /// Dials, and returns the call's id.
+    pub fn place(&self, more: Value) -> String {
+        let answer = self.dial(more, &[]);
+        assert_eq!(answer.status, 202, "the dial is accepted: {}", answer.body);
+        answer.data()["call_id"].as_str().expect("a call_id").to_owned()
+    }
+
+    pub fn hang_up(&self, call: &str) -> Response {
+        self.request("POST", &format!("/v1/calls/{call}/hangup"), &[], None)
+    }
+
+    pub fn record(&self, call: &str) -> Value {
+        self.get(&format!("/v1/calls/{call}")).data()
+    }
+
+    pub fn records(&self) -> Vec<Value> {
+        self.get("/v1/calls?limit=100").data().as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until the call stands at `status`.
+    pub fn reaches(&self, call: &str, status: &str, within: Duration) -> Value {
+        poll(within, || {
+            let record = self.record(call);
+            (record["status"] == status).then_some(record)
+        })
+        .unwrap_or_else(|| panic!("{call} never reached {status}: {}", self.record(call)))
+    }
+
+    /// Waits for the terminal record.
+    pub fn ended(&self, call: &str, within: Duration) -> Option<Value> {
+        poll(within, || {
+            let record = self.record(call);
+            record["ended_at"].is_string().then_some(record)
+        })
+    }
+
+    /// What a guardrail counts now, as a number, money included.
+    pub fn used(&self, guardrail: &str) -> f64 {
+        let all = self.get("/v1/guardrails").data();
+        let checks = all["checks"].as_array().or(all["guardrails"].as_array()).or(all.as_array());
+        let used = checks.into_iter().flatten().find(|c| c["guardrail"] == guardrail).map(|c| &c["used"]);
+        let used = used.unwrap_or_else(|| panic!("no guardrail {guardrail} in {all}"));
+        used.as_f64().or_else(|| used.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{guardrail}: {used}"))
+    }
+
+    /// The sum of a metric over its labels; 0 when it was never counted.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = http::request(self.settings.admin(), "GET", "/metrics", &[], None).expect("metrics answer").body;
+        text.lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The body of a dial, with `more` fields over the usual ones.
+pub fn dial_body(more: Value) -> Value {
+    let mut body = json!({"from_number": OWNED, "to_number": DESTINATION});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+fn spawn(settings: &Settings) -> Child {
+    let log = settings.folder.join("server.log");
+    let log: File = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
+    Command::new(env!("CARGO_BIN_EXE_revbridge"))
+        .args(["serve", "--config"])
+        .arg(settings.folder.join("config.toml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("one log for both streams"))
+        .stderr(log)
+        .spawn()
+        .expect("the server starts")
+}
