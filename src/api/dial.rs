@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::idempotency::{Repeatable, conflict};
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
-use crate::guardrails::Attempt;
+use crate::guardrails::{Attempt, Refusal};
 use crate::model::{CallId, Confirm, Status};
 use crate::store::Answer;
 use crate::switch::{Command, Dial, IdempotencyKey, Reply};
@@ -82,9 +82,22 @@ async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Probl
         Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
         Reply::Replayed(answer) => Ok(stored(answer, true)),
         Reply::Conflict { request_id } => Err(conflict(&request_id)),
-        Reply::Refused(why) => Err(refusal::refused(why, &caller.limits)),
+        Reply::Refused(why) => Err(refused(api, caller, why).await),
         Reply::Unavailable(why) => Err(refusal::unavailable(why)),
         Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
+    }
+}
+
+/// A refusal, with the limit that it met when that is one that counts.
+async fn refused(api: &Api, caller: &Caller, why: Refusal) -> Problem {
+    let problem = refusal::refused(why);
+    if !matches!(why, Refusal::RateLimited { .. } | Refusal::ConcurrencyLimit) {
+        return problem;
+    }
+    let (organization, now) = (caller.organization.clone(), (api.clock)());
+    match api.read(move |reads| reads.usage(&organization, now)).await {
+        Ok(usage) => refusal::with_limits(problem, why, &usage.limits),
+        Err(_) => problem,
     }
 }
 

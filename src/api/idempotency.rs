@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::answer::{Problem, stored};
 use super::json::Json;
 use super::request_id::RequestLabel;
-use super::{Api, Caller};
+use super::{Api, Caller, Earlier};
 use crate::store::{Answer, Idempotency};
 use crate::switch::IdempotencyKey;
 
@@ -73,20 +73,19 @@ pub fn conflict(request_id: &str) -> Problem {
 /// The stored answer to this request, if it was answered before.
 pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Response>, Problem> {
     let Some(key) = key.cloned() else { return Ok(None) };
-    let found = api.read(move |reads| reads.find_answer(&key.key).map(|found| (found, key))).await?;
-    let (Some(found), key) = found else { return Ok(None) };
-    if found.body == key.body { Ok(Some(stored(found.answer, true))) } else { Err(conflict(&found.request_id)) }
+    let now = (api.clock)();
+    match api.read(move |reads| reads.find_answer(&key, now)).await? {
+        None => Ok(None),
+        Some(Earlier::Answered(answer)) => Ok(Some(stored(answer, true))),
+        Some(Earlier::Differs { request_id }) => Err(conflict(&request_id)),
+    }
 }
 
 /// Keeps a success for repetitions, and answers with it.
 pub async fn keep(api: &Api, key: IdempotencyKey, answer: Answer) -> Result<Response, Problem> {
     let IdempotencyKey { key, body, request_id } = key;
     let now = (api.clock)();
-    let first = Idempotency { key, body, request_id: Arc::clone(&request_id), answer };
-    let kept = api.read(move |reads| reads.store_answer(first, now)).await?;
-    if kept.body != body {
-        return Err(conflict(&kept.request_id));
-    }
-    let replay = kept.request_id != request_id;
-    Ok(stored(kept.answer, replay))
+    let kept = Idempotency { key, body, request_id, answer: answer.clone() };
+    api.read(move |reads| reads.store_answer(kept, now)).await?;
+    Ok(stored(answer, false))
 }

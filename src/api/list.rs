@@ -37,7 +37,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Resu
     let organization = caller.organization.clone();
     let page = api.read(move |reads| reads.list(&organization, &filter)).await?;
     let data = page.calls.iter().map(|call| record(call, &api.currency, true)).collect();
-    let cursor = page.next.map(|at| format!("{at:016x}"));
+    let cursor = page.next.map(|at| at.to_string());
     Ok(json(StatusCode::OK, &Listed { data, meta: Meta { cursor, page_size } }))
 }
 
@@ -46,10 +46,7 @@ fn filter(uri: &Uri) -> Result<ListFilter, Problem> {
     let limit = query.parsed("limit", "a whole number from 1 to 100", |text| {
         text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n))
     });
-    let cursor = query.parsed("cursor", "the cursor of a page before", |text| {
-        let plain = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if plain { u64::from_str_radix(text, 16).ok() } else { None }
-    });
+    let cursor = query.parsed("cursor", "the cursor of a page before", |text| text.parse().ok());
     let time = |query: &mut Fields, name| {
         query.parsed(name, "a time such as 2026-01-31T09:00:00.000Z", Timestamp::parse_rfc3339)
     };

@@ -32,7 +32,7 @@ mod serve;
 pub use admin::{Admin, admin_router};
 pub use dial::dialed;
 pub use json::Json;
-pub use ports::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
+pub use ports::{Ask, Busy, Caller, Earlier, ListFilter, Page, Reads, StoreDown, Usage};
 pub use record::record;
 pub use serve::{ServeLimits, serve};
 

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::guardrails::{Attempt, Limits, Preview};
 use crate::model::{CallId, CallRecord, Confirm, E164, Money, OrganizationId, Status, Timestamp, UserId};
-use crate::store::Idempotency;
-use crate::switch::{Command, Reply};
+use crate::store::{Answer, Idempotency};
+use crate::switch::{Command, IdempotencyKey, Reply};
 
 /// The way to the switch: a bounded queue.
 pub trait Ask: Send + Sync + 'static {
@@ -37,7 +37,6 @@ pub struct Caller {
     /// The organization's own.
     pub confirm: Confirm,
     pub max_duration: Duration,
-    pub limits: Arc<Limits>,
 }
 
 /// Which calls a list shows.
@@ -46,12 +45,12 @@ pub struct ListFilter {
     /// 1–100.
     pub limit: usize,
     /// Where the last page ended.
-    pub cursor: Option<u64>,
+    pub cursor: Option<CallId>,
     pub status: Option<Status>,
     pub from: Option<E164>,
     pub to: Option<E164>,
     pub user: Option<UserId>,
-    /// Both by `created_at`, the first inclusive, the second exclusive.
+    /// By the time at which the first INVITE left; the first inclusive, the second exclusive.
     pub after: Option<Timestamp>,
     pub before: Option<Timestamp>,
 }
@@ -61,7 +60,7 @@ pub struct ListFilter {
 pub struct Page {
     pub calls: Vec<CallRecord>,
     /// `None` on the last page.
-    pub next: Option<u64>,
+    pub next: Option<CallId>,
 }
 
 /// What an organization may use and what it uses now.
@@ -79,6 +78,15 @@ pub struct Usage {
     pub numbers: Vec<E164>,
 }
 
+/// An earlier request with the same `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Earlier {
+    /// With the same body.
+    Answered(Answer),
+    /// With another body, by this request.
+    Differs { request_id: Arc<str> },
+}
+
 /// What the edge reads and, for answers outside a call's transaction, writes. All but
 /// [`Reads::authenticate`] may block on the disk.
 pub trait Reads: Send + Sync + 'static {
@@ -89,9 +97,10 @@ pub trait Reads: Send + Sync + 'static {
     fn list(&self, organization: &OrganizationId, filter: &ListFilter) -> Result<Page, StoreDown>;
     fn preview(&self, attempt: &Attempt, now: Timestamp) -> Result<Preview, StoreDown>;
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Usage, StoreDown>;
-    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown>;
-    /// The answer that stands from now on: the given one, or the one that came first.
-    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown>;
+    /// What became of an earlier request with this key, if its answer is still kept.
+    fn find_answer(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Earlier>, StoreDown>;
+    /// Keeps a success for repetitions; one that is kept already stays.
+    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<(), StoreDown>;
     /// Whether the store can be reached.
     fn ping(&self) -> Result<(), StoreDown>;
 }
