@@ -140,7 +140,7 @@ impl<'a> Params<'a> {
         }
         let rest = text.strip_prefix(';').ok_or(Fault::Parameter)?;
         let params = Self(rest);
-        if params.iter().all(|(name, value)| is_token(name) && value.is_none_or(is_value)) {
+        if !rest.is_empty() && params.iter().all(|(name, value)| is_token(name) && value.is_none_or(is_value)) {
             Ok(params)
         } else {
             Err(Fault::Parameter)
