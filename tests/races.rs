@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::phone::rtp_packet;
-use support::{Habit, Handset, Lab, Message, OWNED, Phone, Server, Stage, poll, say, sip};
+use support::server::micros;
+use support::{Habit, Handset, Lab, Message, OWNED, Phone, Server, Stage, say, sip};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -22,14 +23,11 @@ fn joined(server: &Server, user: &mut Phone, destination: &mut Phone) -> (String
 
 /// After any of these: one terminal record per call, no leg in use, and what is spent is what was charged.
 fn nothing_is_left(server: &Server, calls: &[String]) {
-    let mut cost = 0.0;
-    for call in calls {
-        let record = server.ended(call, SOON).unwrap_or_else(|| panic!("no end: {}", server.record(call)));
-        cost += record["cost"].as_str().and_then(|c| c.parse::<f64>().ok()).expect("a cost");
-    }
+    let ended = |call: &String| server.ended(call, SOON).unwrap_or_else(|| panic!("no end: {}", server.record(call)));
+    let cost = calls.iter().map(|call| micros(&ended(call)["cost"])).sum();
     assert_eq!(server.records().len(), calls.len(), "one record per call");
-    assert_eq!(server.used("concurrency"), 0.0, "no leg is in use");
-    assert!((server.used("spend") - cost).abs() < 1e-9, "spent and reserved {} of {cost}", server.used("spend"));
+    assert_eq!(server.legs_in_use(), 0, "no leg is in use");
+    assert_eq!(server.money(), (cost, 0), "spent is what the calls cost, and nothing is reserved");
 }
 
 #[test]
@@ -149,14 +147,41 @@ fn a_stranger_cannot_touch_a_call() {
             assert!(answer.status() >= Some(400), "{method} from a stranger is answered {}", answer.start());
         }
     }
-    let spoken: Vec<_> = (0..20u16).map(|n| rtp_packet(7, n, &[0x33; 160])).collect();
-    let relayed_to = user_invite.rtp().expect("the server's RTP address");
-    user.rtp.send_to(&spoken[0], relayed_to).expect("the phone can send");
     assert_eq!(server.record(&call)["status"], "in_progress", "the call lives");
     user.request(&user_invite, "BYE", 20, &[], "");
     assert_eq!(user.expect_answer("BYE").status(), Some(200), "the true phone is heard");
     let bye = destination.expect("BYE");
     destination.answer(&bye, "200 OK", &[], "");
+    nothing_is_left(&server, &[call]);
+}
+
+/// Audio from where the phone is not, with the phone's own source and ever later sequence numbers.
+#[test]
+fn a_stranger_is_not_heard() {
+    const VOICE: [u8; 160] = [0x33; 160];
+    const FOREIGN: [u8; 160] = [0x44; 160];
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let (mut user, mut destination) = (Phone::new(lab.user()), Phone::new(lab.destination()));
+    let (call, user_invite, _) = joined(&server, &mut user, &mut destination);
+    let stranger = UdpSocket::bind((lab.stranger(), 40000)).expect("the stranger's port is free");
+    stranger.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout can be set");
+    let to = user_invite.rtp().expect("the server's RTP address");
+    for sequence in 0..50 {
+        user.rtp.send_to(&rtp_packet(7, sequence, &VOICE), to).expect("the phone can send");
+        stranger.send_to(&rtp_packet(7, 1000 + sequence, &FOREIGN), to).expect("the stranger can send");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let heard = destination.rtp_received();
+    let voice = heard.iter().filter(|packet| packet.ends_with(&VOICE)).count();
+    assert!(voice > 40, "the destination hears the user: {voice} packets");
+    assert!(!heard.iter().any(|packet| packet.ends_with(&FOREIGN)), "and nobody else");
+    assert!(hear(&stranger, Duration::from_millis(100)).is_empty(), "nothing is sent to the stranger");
+    server.hang_up(&call);
+    for phone in [&mut user, &mut destination] {
+        let bye = phone.expect("BYE");
+        phone.answer(&bye, "200 OK", &[], "");
+    }
     nothing_is_left(&server, &[call]);
 }
 
@@ -227,12 +252,12 @@ fn a_flood_of_garbage_does_not_cost_a_call() {
         assert_eq!(server.hang_up(call).status, 200);
     }
     let record = server.ended(&call, SOON).expect("an end");
-    let leg = poll(SOON, || {
-        let record = server.record(&call);
-        ["user_leg", "legs"].iter().any(|name| record[name].is_object() || record[name].is_array()).then_some(record)
-    });
     say(&format!("races: {sent} nonsense datagrams in 2 s; the call ended by {}", record["end_reason"]));
-    assert!(leg.is_some(), "the record tells about the legs");
+    for leg in ["user", "destination"] {
+        let leg = &record["legs"][leg];
+        let (packets, lost) = (leg["packets"].as_u64().unwrap_or(0), leg["lost"].as_u64().unwrap_or(u64::MAX));
+        assert!(packets > 50 && lost * 50 <= packets, "the audio went on: {leg}");
+    }
     assert!(user.quiet(SOON).is_some() && destination.quiet(SOON).is_some());
     nothing_is_left(&server, &[call, second]);
 }

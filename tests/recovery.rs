@@ -14,6 +14,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::server::micros;
 use support::{Habit, Handset, Lab, Server, Stage, say};
 
 /// From the moment at which the server is ready again to the last phone that knows it.
@@ -84,7 +85,7 @@ fn a_killed_server_leaves_nobody_hanging() {
             took.as_millis()
         ));
     }
-    say(&format!("recovery: {} deaths, each with one record, one charge and no leg left", moments.len()));
+    support::count("deaths", moments.len());
 }
 
 /// Lets the server die at the moment, starts it again, and checks everything. Returns how long after
@@ -128,11 +129,9 @@ fn legs_come_down(user: &Handset, destination: &Handset, moment: Moment) -> Dura
 
 /// One terminal record; what it cost is what is spent; nothing is reserved and no leg counts.
 fn check_books(server: &Server, record: &Value, moment: Moment) {
-    let cost: f64 = record["cost"].as_str().and_then(|c| c.parse().ok()).expect("a cost");
     assert!(record["end_reason"].is_string(), "{moment:?}: {record}");
-    assert_eq!(server.used("concurrency"), 0.0, "{moment:?}: no leg counts");
-    let spent = server.used("spend");
-    assert!((spent - cost).abs() < 1e-9, "{moment:?}: the call cost {cost}, spent and reserved are {spent}");
+    assert_eq!(server.legs_in_use(), 0, "{moment:?}: no leg counts");
+    assert_eq!(server.money(), (micros(&record["cost"]), 0), "{moment:?}: charged once, nothing reserved: {record}");
 }
 
 #[test]

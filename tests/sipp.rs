@@ -50,6 +50,17 @@ struct Case {
     cost: &'static str,
 }
 
+impl Case {
+    /// The scenario of this leg's phone.
+    fn on_leg(&self, leg: On) -> &'static str {
+        if self.on == leg { self.scenario } else { self.partner }
+    }
+}
+
+fn speaks(scenario: &str) -> bool {
+    !["silent_phone", "deaf_after_answer"].contains(&scenario)
+}
+
 /// Both answered: the first minute of each leg.
 const TWO_LEGS: &str = "0.020000";
 /// Only the user answered.
@@ -197,10 +208,7 @@ fn run(case: &Case) -> Vec<String> {
     let mut settings = lab.settings();
     settings.media_timeout_seconds = 5;
     let limit = Duration::from_secs(60);
-    let (user, destination) = match case.on {
-        User => (case.scenario, case.partner),
-        Destination => (case.partner, case.scenario),
-    };
+    let (user, destination) = (case.on_leg(User), case.on_leg(Destination));
     let start =
         |scenario: &str, address| (!scenario.is_empty()).then(|| Sipp::start(scenario, address, lab.folder(), limit));
     let user = start(user, lab.user());
@@ -258,6 +266,12 @@ fn check_record(server: &Server, call: &str, case: &Case, faults: &mut Vec<Strin
             faults.push(format!("{field} is {} instead of {wanted}", record[field]));
         }
     }
+    for (leg, scenario) in [("user", case.on_leg(User)), ("destination", case.on_leg(Destination))] {
+        let packets = record["legs"][leg]["packets"].as_u64().unwrap_or(0);
+        if case.status == DONE && speaks(scenario) && packets < 10 {
+            faults.push(format!("{packets} RTP packets of the {leg}"));
+        }
+    }
     let records = server.records().len();
     if records != 1 {
         faults.push(format!("{records} records"));
@@ -266,9 +280,13 @@ fn check_record(server: &Server, call: &str, case: &Case, faults: &mut Vec<Strin
 
 /// Nothing is held by a call that is over: no leg of the cap at once, no leg on the wire after 64·T1.
 fn check_released(server: &Server, faults: &mut Vec<String>) {
-    let legs = server.used("concurrency");
-    if legs != 0.0 {
+    let legs = server.legs_in_use();
+    if legs != 0 {
         faults.push(format!("{legs} legs still count"));
+    }
+    let (_, reserved) = server.money();
+    if reserved != 0 {
+        faults.push(format!("{reserved} micro-units are still reserved"));
     }
     let released = poll(RELEASED_WITHIN, || (server.metric("revbridge_live_legs") == 0.0).then_some(()));
     if released.is_none() {

@@ -52,6 +52,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Prints how many of something took part, for the summary that `scripts/test` adds up.
+pub fn count(what: &str, number: usize) {
+    say(&format!("revbridge-test: {what}={number}"));
+}
+
 /// Asks every 20 ms until `found` has something, or `None` when `within` has passed.
 pub fn poll<T>(within: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + within;

@@ -133,13 +133,16 @@ impl Server {
         })
     }
 
-    /// What a guardrail counts now, as a number, money included.
-    pub fn used(&self, guardrail: &str) -> f64 {
-        let all = self.get("/v1/guardrails").data();
-        let checks = all["checks"].as_array().or(all["guardrails"].as_array()).or(all.as_array());
-        let used = checks.into_iter().flatten().find(|c| c["guardrail"] == guardrail).map(|c| &c["used"]);
-        let used = used.unwrap_or_else(|| panic!("no guardrail {guardrail} in {all}"));
-        used.as_f64().or_else(|| used.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{guardrail}: {used}"))
+    /// Legs that the concurrency cap counts now.
+    pub fn legs_in_use(&self) -> u64 {
+        let usage = self.get("/v1/guardrails").data();
+        usage["concurrency"]["used"].as_u64().unwrap_or_else(|| panic!("no use of legs in {usage}"))
+    }
+
+    /// Today's money of the organization: what is spent, and what is only reserved.
+    pub fn money(&self) -> (Micros, Micros) {
+        let spend = self.get("/v1/guardrails").data()["spend"].clone();
+        (micros(&spend["spent"]), micros(&spend["reserved"]))
     }
 
     /// The sum of a metric over its labels; 0 when it was never counted.
@@ -160,6 +163,14 @@ impl Drop for Server {
             eprintln!("--- the server's log:\n{}", self.log());
         }
     }
+}
+
+/// Money in integer micro-units, as the API's decimal strings mean it.
+pub type Micros = u64;
+
+pub fn micros(amount: &Value) -> Micros {
+    let (whole, fraction) = amount.as_str().and_then(|text| text.split_once('.')).expect("an amount as a string");
+    format!("{whole}{fraction:0<6}").parse().expect("an amount of money")
 }
 
 /// The body of a dial, with `more` fields over the usual ones.
