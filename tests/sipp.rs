@@ -136,6 +136,8 @@ fn cases() -> Vec<Case> {
         joined("unknown_method_in_dialog", Destination, "wait_for_bye", "destination"),
         joined("challenge_401_then_answer", Destination, "bye_from_phone", "user"),
         joined("challenge_407_then_answer", Destination, "bye_from_phone", "user"),
+        refused("challenge_foreign_realm", "failed", "destination_failed"),
+        refused("challenge_forever", "failed", "destination_failed"),
         joined("wrong_branch", Destination, "bye_from_phone", "user"),
         case("deaf_after_answer", Destination, "wait_for_bye", (DONE, "media_timeout", "timeout", TWO_LEGS)),
         case("silent_phone", User, "wait_for_bye", (DONE, "media_timeout", "timeout", TWO_LEGS)),
