@@ -4,6 +4,7 @@
 //! Both phones do so at once. What identifies a party: its canary (in every header, description line,
 //! body, RTP extension and RTCP item that it sends), its number, its address, and what the server
 //! itself gave its leg: Call-ID, tag, session id, synchronisation source.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod support;
 
@@ -412,7 +413,7 @@ fn disguises(secret: &Secret) -> Vec<(&'static str, Vec<u8>)> {
             let punctuated = format!("({}) {}-{}", &number[1..4], &number[4..7], &number[7..]);
             let mut forms = text_forms(number);
             forms.push(("punctuated", format!("+{} {punctuated}", &number[..1]).into_bytes()));
-            forms.push(("tail digits", number[number.len() - 7..].as_bytes().to_vec()));
+            forms.push(("tail digits", number.as_bytes()[number.len() - 7..].to_vec()));
             forms
         }
         Secret::Address(address) => {

@@ -2,6 +2,7 @@
 //! not its own, and the wire must show what masking promises.
 //!
 //! Baresip shares no code with anything here: its own SIP stack, its own RTP, its own jitter buffer.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod support;
 

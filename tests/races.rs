@@ -1,4 +1,5 @@
 //! What clients, phones and strangers do at the same instant, with real sockets against the real server.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod support;
 
@@ -271,10 +272,10 @@ fn flood(lab: &Lab, to: SocketAddr, during: Duration) -> u32 {
     let mut sent = 0u32;
     while Instant::now() < until {
         let cut = (sent as usize * 37) % invite.len();
-        let datagram = if sent % 3 == 0 { &[sent as u8; 200][..] } else { &invite.as_bytes()[..cut] };
+        let datagram = if sent.is_multiple_of(3) { &[sent as u8; 200][..] } else { &invite.as_bytes()[..cut] };
         let _ = socket.send_to(datagram, to);
         sent += 1;
-        if sent % 100 == 0 {
+        if sent.is_multiple_of(100) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

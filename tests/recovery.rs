@@ -8,6 +8,7 @@
 //!
 //! After each: no phone is left in a dialog, the call has one terminal record, what it cost is all that
 //! is spent, nothing is reserved, and the same request asked again is the same call.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod support;
 

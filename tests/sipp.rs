@@ -3,6 +3,7 @@
 //! Each scenario gets a server, a store and addresses of its own; several run at a time. A scenario
 //! passes when SIPp followed it to the end, the one record says what it should, and nothing is left
 //! in use. The races that need many clients at once are in `races.rs`.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod support;
 
