@@ -15,6 +15,9 @@ pub(super) const OUR_CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::Tele
 
 impl Call {
     pub(super) fn peer_offers(&mut self, side: Side, offer: Option<Description>, out: &mut Vec<CallAction>) {
+        if let State::Ending(_) = self.state {
+            return out.push(CallAction::Leg(side, LegCommand::RefuseOffer));
+        }
         let party = self.party_mut(side);
         let Some(offer) = offer else {
             // RFC 3261 §14.2: asked for an offer, we offer what we already have.

@@ -31,6 +31,8 @@ mod party;
 mod ringing;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tone;
 
 use std::sync::Arc;
@@ -43,8 +45,8 @@ use crate::guardrails::{Attempt, Grant, LegAttempt};
 use crate::leg::{LegCommand, LegEvent};
 use crate::media::{MediaCommand, MediaEvent, PortPair};
 use crate::model::{
-    CallId, CallRecord, Confirm, CredentialType, E164, LegRecord, OrganizationId, Path, Secret, Side, Status,
-    Timestamp, UserId,
+    CallId, CallRecord, Confirm, CredentialType, E164, EndReason, EndedBy, LegRecord, OrganizationId, Path, Secret,
+    Side, Status, Timestamp, UserId,
 };
 use crate::sdp::Local;
 use crate::store::{Committed, Step};
@@ -285,6 +287,13 @@ impl Call {
                 self.begin_ending(now, end, out);
             }
             State::Ending(_) => {}
+        }
+    }
+
+    /// A broken invariant: whatever state the call was in, it ends here, with a record.
+    pub fn poisoned(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
+        if !matches!(self.state, State::Ending(_)) {
+            self.begin_ending(now, End::new(EndReason::InternalError, EndedBy::Failure), out);
         }
     }
 

@@ -300,21 +300,29 @@ impl Call {
         self.play_peers(out);
     }
 
-    /// B did not come to be: A hears why. A's answer is made durable first when it is not yet.
+    /// B did not come to be: A hears why. An answer that is not durable yet is made so first: until then
+    /// it is neither acknowledged nor taken down.
     fn fail(&mut self, now: Timestamp, end: End, out: &mut Vec<CallAction>) {
-        if self.destination.is_live() {
+        if self.destination.phase == Phase::Ringing {
             self.destination.stop_ringing(now);
             out.push(CallAction::Leg(Side::Destination, LegCommand::End(Cause::of(end.reason))));
         }
-        match self.user.phase {
-            Phase::Answered => self.wait_for(Next::Tone(end), Step::Keep, Vec::new(), out),
-            Phase::Up => self.play_failure(now, end, out),
-            Phase::Idle | Phase::Ringing | Phase::Over => self.begin_ending(now, end, out),
+        if self.user.phase == Phase::Answered || self.destination.phase == Phase::Answered {
+            self.wait_for(Next::Tone(end), Step::Keep, Vec::new(), out);
+        } else {
+            self.play_failure(now, end, out);
         }
     }
 
     fn play_failure(&mut self, now: Timestamp, end: End, out: &mut Vec<CallAction>) {
+        if self.destination.phase == Phase::Answered {
+            self.destination.phase = Phase::Up;
+            out.push(CallAction::Leg(Side::Destination, LegCommand::End(Cause::of(end.reason))));
+        }
         self.acknowledge_user(out);
+        if self.user.phase != Phase::Up {
+            return self.begin_ending(now, end, out);
+        }
         self.play(Side::User, tone::failure(end.reason, self.plan.to), out);
         self.state = State::Failing(Failing { until: now + self.plan.failure_tone, end });
     }

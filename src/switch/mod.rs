@@ -20,9 +20,11 @@ mod io;
 mod restore;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::{Call, CallAction, CallEvent, StepKind};
 use crate::config::{CallConfig, MediaConfig};
+use crate::events::Notice;
 use crate::leg::{LegEvent, Loss};
 use crate::media::{MediaEvent, PortPair, PortPool};
 use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp};
@@ -152,7 +154,11 @@ impl Switch {
         let mut actions = Vec::new();
         while let Some((id, event)) = self.work.pop_front() {
             let Some(entry) = self.calls.get_mut(&id) else { continue };
-            entry.call.handle(now, event, &mut actions);
+            if let Err(what) = deliver(&mut entry.call, now, event, &mut actions) {
+                actions.clear();
+                out.push(Output::Notice(Notice::CallPoisoned { call: id, what }));
+                entry.call.poisoned(now, &mut actions);
+            }
             for action in actions.drain(..) {
                 self.act(now, id, action, out);
             }
@@ -278,6 +284,15 @@ impl Switch {
             commits_in_flight: self.commits.len(),
         }
     }
+}
+
+/// Hands a call its event. A broken invariant panics in tests; in production it ends that one call.
+fn deliver(call: &mut Call, now: Timestamp, event: CallEvent, out: &mut Vec<CallAction>) -> Result<(), &'static str> {
+    if cfg!(debug_assertions) {
+        call.handle(now, event, out);
+        return Ok(());
+    }
+    catch_unwind(AssertUnwindSafe(|| call.handle(now, event, out))).map_err(|_| "a broken invariant")
 }
 
 /// What is in use now.
