@@ -14,6 +14,7 @@ use crate::leg::{LegCommand, LegEvent};
 use crate::model::{E164, LegId, Secret, Timestamp};
 
 pub mod digest;
+pub mod guard;
 pub mod wire;
 
 /// How messages reach a peer: our socket's address and the peer's.
