@@ -1,1 +1,0 @@
-//! The SQLite engine: one writer thread, group commit.

@@ -1,0 +1,186 @@
+//! The accounts in memory, and the statements that write one commit.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, named_params, params};
+
+use super::{answers, json};
+use crate::guardrails::{Account, Refusal, Rules};
+use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
+use crate::store::{Applied, Commit, Committed, EntryKind, Phase, Write, apply};
+
+/// The accounts, in memory and in the file: what the guardrails decide on, and the statements that
+/// write what they decided.
+#[derive(Default)]
+pub(super) struct Books {
+    pub accounts: BTreeMap<OrganizationId, Owner>,
+    /// The `id` of the next admission.
+    pub next_id: i64,
+}
+
+/// An organization: its number in the file, and its account.
+pub(super) struct Owner {
+    pub id: i64,
+    pub account: Account,
+}
+
+impl Books {
+    pub fn account(&self, organization: &OrganizationId) -> Option<&Account> {
+        self.accounts.get(organization).map(|owner| &owner.account)
+    }
+
+    pub fn any_lease(&self) -> bool {
+        self.accounts.values().any(|owner| owner.account.legs_in_use() > 0)
+    }
+
+    /// The rules from now on. An organization that is declared no more owns nothing and may call nobody,
+    /// but what it has running is still accounted for.
+    pub fn declare(&mut self, rules: &BTreeMap<OrganizationId, Rules>) {
+        for (name, owner) in &mut self.accounts {
+            owner.account.rules = rules.get(name).cloned().unwrap_or_else(Rules::closed);
+        }
+    }
+
+    /// Decides and writes, inside the transaction that `tx` is in. After an error the accounts in memory
+    /// are ahead of the file and must be read again.
+    pub fn apply(&mut self, tx: &Connection, commit: &Commit) -> rusqlite::Result<Committed> {
+        if let Some(wanted) = &commit.idempotency
+            && let Some(first) = answers::find(tx, &wanted.key, commit.at)?
+        {
+            return Ok(match first.body == wanted.body {
+                true => Committed::Replayed(first.answer),
+                false => Committed::Conflict { request_id: first.request_id },
+            });
+        }
+        let Some(owner) = self.accounts.get_mut(&commit.organization) else {
+            return Ok(Committed::Refused(Refusal::Unknown));
+        };
+        let Applied { committed, write } = apply(&mut owner.account, commit);
+        if let Some(write) = write {
+            if write.phase == Phase::Admitted {
+                insert_live(tx, self.next_id, owner.id, commit, &write)?;
+                self.next_id += 1;
+            }
+            write_out(tx, owner.id, commit, &write)?;
+            if let Some(wanted) = &commit.idempotency {
+                answers::insert(tx, wanted, commit.at)?;
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn write_out(tx: &Connection, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
+    match write.phase {
+        Phase::Admitted => {}
+        Phase::Live => update_live(tx, commit, write)?,
+        Phase::Settled => {
+            insert_final(tx, &write.record)?;
+            keep_snapshot(tx, commit, true)?;
+        }
+        Phase::Over => return keep_snapshot(tx, commit, false),
+    }
+    for entry in &write.entries {
+        tx.prepare_cached("INSERT INTO ledger (organization, call, kind, amount, day, at) VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                organization,
+                commit.call.to_bytes(),
+                entry.kind.as_str(),
+                entry.amount.as_micros(),
+                entry.day.0,
+                micros(commit.at)
+            ])?;
+        if entry.kind == EntryKind::Charge {
+            tx.prepare_cached(
+                "INSERT INTO spend (organization, day, spent) VALUES (?, ?, ?)
+                 ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
+            )?
+            .execute(params![organization, entry.day.0, entry.amount.as_micros()])?;
+        }
+    }
+    for fact in &commit.facts {
+        tx.prepare_cached("INSERT INTO outbox (organization, call, kind, at) VALUES (?, ?, ?, ?)")?
+            .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), micros(commit.at)])?;
+    }
+    Ok(())
+}
+
+fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
+    let record = &write.record;
+    tx.prepare_cached(
+        "INSERT INTO live (id, organization, call, reserved, day, status, user_id, from_number, to_number, created_at,
+                           record, snapshot)
+         VALUES (:id, :organization, :call, :reserved, :day, :status, :user, :from, :to, :created, :record, :snapshot)",
+    )?
+    .execute(named_params! {
+        ":id": id,
+        ":organization": organization,
+        ":call": commit.call.to_bytes(),
+        ":reserved": write.reserved.as_micros(),
+        ":day": record.day.0,
+        ":status": record.status.as_str(),
+        ":user": record.user_id.as_str(),
+        ":from": &*record.from_number.text(),
+        ":to": &*record.to_number.text(),
+        ":created": micros(record.created_at),
+        ":record": json(record)?,
+        ":snapshot": commit.snapshot.as_deref(),
+    })
+    .map(drop)
+}
+
+fn update_live(tx: &Connection, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE live SET reserved = :reserved, status = :status, record = :record,
+                         snapshot = coalesce(:snapshot, snapshot)
+         WHERE call = :call",
+    )?
+    .execute(named_params! {
+        ":call": commit.call.to_bytes(),
+        ":reserved": write.reserved.as_micros(),
+        ":status": write.record.status.as_str(),
+        ":record": json(&write.record)?,
+        ":snapshot": commit.snapshot.as_deref(),
+    })
+    .map(drop)
+}
+
+fn insert_final(tx: &Connection, record: &CallRecord) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO calls (id, organization, call, status, user_id, from_number, to_number, created_at, record)
+         SELECT id, organization, call, :status, user_id, from_number, to_number, created_at, :record
+         FROM live WHERE call = :call",
+    )?
+    .execute(named_params! {
+        ":call": record.id.to_bytes(),
+        ":status": record.status.as_str(),
+        ":record": json(record)?,
+    })
+    .map(drop)
+}
+
+/// Leaves of a call's row only what takes down late answers.
+fn keep_snapshot(tx: &Connection, commit: &Commit, settled: bool) -> rusqlite::Result<()> {
+    if !settled && commit.snapshot.is_none() {
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "UPDATE live SET reserved = 0, record = NULL, snapshot = coalesce(:snapshot, snapshot)
+         WHERE call = :call",
+    )?
+    .execute(named_params! {
+        ":call": commit.call.to_bytes(),
+        ":snapshot": commit.snapshot.as_deref(),
+    })
+    .map(drop)
+}
+
+/// Drops what was kept of calls that are over. A call that is not over yet stays.
+pub(super) fn forget(tx: &Connection, calls: &[CallId]) -> rusqlite::Result<()> {
+    let mut delete = tx.prepare_cached("DELETE FROM live WHERE call = ? AND record IS NULL")?;
+    calls.iter().try_for_each(|call| delete.execute([call.to_bytes()]).map(drop))
+}
+
+pub(super) fn micros(at: Timestamp) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,159 @@
+//! Reads of records and answers, beside the writer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
+
+use super::books::micros;
+use super::{StoreError, answers, schema};
+use crate::model::{CallId, CallRecord, E164, OrganizationId, Status, Timestamp, UserId};
+use crate::store::Idempotency;
+
+/// Which calls to list, newest first. Every field that is `Some` narrows the list.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListQuery {
+    /// Records at most.
+    pub limit: usize,
+    /// [`Page::next`] of the page before.
+    pub cursor: Option<i64>,
+    pub status: Option<Status>,
+    pub from: Option<E164>,
+    pub to: Option<E164>,
+    pub user: Option<UserId>,
+    /// Of `created_at`; inclusive.
+    pub after: Option<Timestamp>,
+    /// Of `created_at`; exclusive.
+    pub before: Option<Timestamp>,
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    pub records: Vec<CallRecord>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<i64>,
+}
+
+/// Connections kept open; more readers than this at once open their own.
+const IDLE: usize = 2;
+
+/// A call's id is drawn within this of its `created_at`.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Reads beside the writer, on connections that cannot write. Every read blocks.
+pub(super) struct Reader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Reader {
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default() }
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = idle().pop();
+        let db = kept.map_or_else(|| schema::open_reader(&self.path), Ok)?;
+        let read = query(&db)?;
+        let mut idle = idle();
+        if idle.len() < IDLE {
+            idle.push(db);
+        }
+        Ok(read)
+    }
+
+    pub fn call(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreError> {
+        self.read(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT record FROM live JOIN organization ON organization.id = live.organization
+                 WHERE call = :call AND name = :name AND record IS NOT NULL
+                 UNION ALL
+                 SELECT record FROM calls
+                 WHERE organization = (SELECT id FROM organization WHERE name = :name) AND call = :call",
+            )?;
+            let named = named_params! { ":name": organization.as_str(), ":call": call.to_bytes() };
+            select.query_row(named, |row| super::parse(row, 0)).optional()
+        })
+    }
+
+    pub fn list(&self, organization: &OrganizationId, query: &ListQuery) -> Result<Page, StoreError> {
+        let filter = Filter::new(organization, query);
+        let mut rows: Vec<(i64, CallRecord)> = self.read(|db| {
+            let mut select = db.prepare_cached(&filter.sql())?;
+            let bound: Vec<(&str, &dyn ToSql)> = filter.values.iter().map(|(n, v)| (*n, v.as_ref())).collect();
+            select.query_map(&*bound, |row| Ok((row.get(0)?, super::parse(row, 2)?)))?.collect()
+        })?;
+        let more = rows.len() > query.limit;
+        rows.truncate(query.limit);
+        let next = rows.last().filter(|_| more).map(|(id, _)| *id);
+        Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
+    }
+
+    pub fn find_answer(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Idempotency>, StoreError> {
+        self.read(|db| answers::find(db, key, now))
+    }
+}
+
+/// The conditions of a list and the values bound to them.
+struct Filter {
+    conditions: String,
+    values: Vec<(&'static str, Box<dyn ToSql>)>,
+}
+
+impl Filter {
+    fn new(organization: &OrganizationId, query: &ListQuery) -> Self {
+        let mut filter = Filter { conditions: String::new(), values: Vec::new() };
+        filter.bind(":name", organization.as_str().to_owned());
+        // One more than asked for tells whether there is a next page.
+        filter.bind(":limit", i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1));
+        filter.narrow(
+            "call < coalesce((SELECT call FROM live WHERE id = :cursor),
+                                       (SELECT call FROM calls WHERE id = :cursor))",
+            ":cursor",
+            query.cursor,
+        );
+        filter.narrow("status = :status", ":status", query.status.map(Status::as_str));
+        filter.narrow("from_number = :from", ":from", query.from.map(|number| String::from(&*number.text())));
+        filter.narrow("to_number = :to", ":to", query.to.map(|number| String::from(&*number.text())));
+        filter.narrow("user_id = :user", ":user", query.user.as_ref().map(|user| user.as_str().to_owned()));
+        filter.narrow("created_at >= :after", ":after", query.after.map(micros));
+        filter.narrow("created_at < :before", ":before", query.before.map(micros));
+        // Ids sort by time, so the index ends the search where the times would only skip row after row.
+        filter.narrow("call >= :oldest", ":oldest", query.after.map(|at| id_at(at - SLACK)));
+        filter.narrow("call < :newest", ":newest", query.before.map(|at| id_at(at + SLACK)));
+        filter
+    }
+
+    fn bind(&mut self, name: &'static str, value: impl ToSql + 'static) {
+        self.values.push((name, Box::new(value)));
+    }
+
+    fn narrow(&mut self, condition: &str, name: &'static str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.conditions.push_str(" AND ");
+            self.conditions.push_str(condition);
+            self.bind(name, value);
+        }
+    }
+
+    /// Each call is in exactly one of the two halves, and one statement sees one moment of the file.
+    fn sql(&self) -> String {
+        let conditions = &self.conditions;
+        format!(
+            "SELECT id, call, record FROM live
+             WHERE organization = (SELECT id FROM organization WHERE name = :name) AND record IS NOT NULL{conditions}
+             UNION ALL
+             SELECT id, call, record FROM calls
+             WHERE organization = (SELECT id FROM organization WHERE name = :name){conditions}
+             ORDER BY call DESC LIMIT :limit"
+        )
+    }
+}
+
+/// The smallest call id of a moment.
+fn id_at(at: Timestamp) -> [u8; 16] {
+    (u128::from(at.as_millis()) << 80).to_be_bytes()
+}

@@ -1,0 +1,80 @@
+use std::collections::BTreeSet;
+
+use revbridge::model::{CallId, Money, OrganizationId, Status, UserId};
+use revbridge::store::sqlite::ListQuery;
+
+use crate::desk::*;
+
+#[test]
+fn paging_sees_each_call_once_while_calls_arrive_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let organization = OrganizationId("acme".into());
+    let mut live: Vec<_> = (0..95).map(|_| desk.admit()).collect();
+    let there: BTreeSet<CallId> = live.iter().map(|attempt| attempt.call).collect();
+    let mut seen = Vec::new();
+    let mut query = ListQuery { limit: 10, ..ListQuery::default() };
+    loop {
+        let page = desk.store.list(&organization, &query).unwrap();
+        assert!(page.records.len() <= 10);
+        seen.extend(page.records.iter().map(|record| record.id));
+        // Between two pages some calls end, are forgotten, and others arrive.
+        for ended in live.drain(..live.len().min(7)) {
+            desk.commit(settle(&ended, Money::ZERO));
+            desk.store.forget(vec![ended.call]);
+        }
+        desk.admit();
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => break,
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| a > b), "newest first, none twice");
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), there);
+}
+
+#[test]
+fn a_list_is_narrowed_by_every_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let organization = OrganizationId("acme".into());
+    let before = now();
+    let ended = desk.admit();
+    desk.commit(settle(&ended, Money::ZERO));
+    let mut other = desk.attempt();
+    other.user = UserId("bob".into());
+    other.to = number("+13105550199");
+    desk.commit(admit(&other));
+    let after = now();
+
+    let list = |query: ListQuery| {
+        let page = desk.store.list(&organization, &ListQuery { limit: 100, ..query }).unwrap();
+        page.records.into_iter().map(|record| record.id).collect::<Vec<_>>()
+    };
+    let all = ListQuery::default;
+    assert_eq!(list(all()), [other.call, ended.call]);
+    assert_eq!(list(ListQuery { status: Some(Status::Completed), ..all() }), [ended.call]);
+    assert_eq!(list(ListQuery { status: Some(Status::Queued), ..all() }), [other.call]);
+    assert_eq!(list(ListQuery { user: Some(UserId("bob".into())), ..all() }), [other.call]);
+    assert_eq!(list(ListQuery { to: Some(ended.to), ..all() }), [ended.call]);
+    assert_eq!(list(ListQuery { from: Some(ended.to), ..all() }), []);
+    assert_eq!(list(ListQuery { after: Some(before), before: Some(after), ..all() }), [other.call, ended.call]);
+    assert_eq!(list(ListQuery { before: Some(before), ..all() }), []);
+    assert_eq!(list(ListQuery { after: Some(after), ..all() }), []);
+}
+
+#[test]
+fn another_organization_sees_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let live = desk.admit();
+    let ended = desk.admit();
+    desk.commit(settle(&ended, Money::ZERO));
+    let stranger = OrganizationId("other".into());
+    for attempt in [&live, &ended] {
+        assert!(desk.store.get(&attempt.organization, attempt.call).unwrap().is_some());
+        assert_eq!(desk.store.get(&stranger, attempt.call).unwrap(), None);
+    }
+    let query = ListQuery { limit: 100, ..ListQuery::default() };
+    assert_eq!(desk.store.list(&stranger, &query).unwrap().records, []);
+}

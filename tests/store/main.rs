@@ -1,0 +1,9 @@
+//! The SQLite engine against what must not happen: two calls of one request, money or legs past a
+//! limit, half a commit, a lost answer.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::expect_used)] // Tests.
+
+mod crash;
+mod desk;
+mod lists;
+mod races;
+mod schema;

@@ -1,0 +1,92 @@
+use revbridge::guardrails::Refusal;
+use revbridge::model::{Money, Side};
+use revbridge::store::sqlite::StoreError;
+use revbridge::store::{Committed, Step};
+use rusqlite::Connection;
+
+use crate::desk::*;
+
+#[test]
+fn an_empty_file_is_migrated_and_a_newer_or_foreign_one_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    drop(Desk::open(&path, wide()).unwrap());
+    let db = Connection::open(&path).unwrap();
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert!(version > 0);
+    db.pragma_update(None, "user_version", version + 1).unwrap();
+    drop(db);
+    assert!(matches!(Desk::open(&path, wide()), Err(StoreError::TooNew { known, .. }) if known == version));
+
+    let foreign = dir.path().join("foreign");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert!(matches!(Desk::open(&foreign, wide()), Err(StoreError::Foreign)));
+
+    let garbage = dir.path().join("garbage");
+    std::fs::write(&garbage, "this is not a database, whatever its name says".repeat(100)).unwrap();
+    assert!(matches!(Desk::open(&garbage, wide()), Err(StoreError::Sqlite(_))));
+}
+
+#[test]
+fn a_second_store_on_the_same_file_is_refused_while_the_first_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let first = Desk::open(&path, wide()).unwrap();
+    assert!(matches!(Desk::open(&path, wide()), Err(StoreError::InUse(_))));
+    drop(first);
+    assert!(Desk::open(&path, wide()).is_ok());
+}
+
+#[test]
+fn a_restart_finds_calls_legs_money_and_the_rolling_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut desk = Desk::open(&path, limits(8, 3, "100")).unwrap();
+    let (live, lingering, forgotten) = (desk.admit(), desk.admit(), desk.admit());
+    let cent = Money::from_micros(10_000);
+    desk.commit(step(&live, Step::Extend { amount: cent }));
+    for attempt in [&lingering, &forgotten] {
+        desk.commit(settle(attempt, cent));
+    }
+    desk.store.forget(vec![forgotten.call]);
+    drop(desk);
+
+    let mut desk = Desk::open(&path, limits(8, 3, "100")).unwrap();
+    let found: Vec<_> = desk.recovered.calls.iter().map(|c| (c.call, c.record.status.is_terminal())).collect();
+    assert_eq!(found, [(live.call, false), (lingering.call, true)]);
+    assert!(desk.recovered.last_alive.is_some());
+    assert_eq!(desk.recovered.calls[0].snapshot.len(), 2_000);
+    let usage = desk.store.usage(&live.organization, now()).unwrap().unwrap();
+    assert_eq!((usage.legs, usage.calls), (2, 3));
+    assert_eq!((usage.spent, usage.reserved), (cent.times(2), FIRST_PERIODS + cent));
+    assert!(matches!(desk.commit(admit(&live)), Committed::Refused(Refusal::RateLimited { .. })));
+    assert!(matches!(desk.commit(permit(&live, Side::Destination)), Committed::Permitted(_)));
+    desk.commit(settle(&live, FIRST_PERIODS));
+    let record = desk.store.get(&live.organization, live.call).unwrap().unwrap();
+    assert_eq!(record.cost, FIRST_PERIODS);
+    assert_eq!(record.day, now().day(&jiff::tz::TimeZone::UTC));
+}
+
+#[test]
+fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut desk = Desk::open(&path, wide()).unwrap();
+    let before = desk.admit();
+    // Somebody else's write lock stands in for a disk that refuses: every transaction fails.
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let attempts: Vec<_> = (0..5).map(|_| desk.attempt()).collect();
+    attempts.iter().for_each(|attempt| desk.submit(admit(attempt)));
+    desk.submit(settle(&before, Money::ZERO));
+    assert!((0..6).all(|_| desk.wait() == Committed::Unavailable));
+    assert!(desk.store.ping().is_err());
+    let usage = desk.store.usage(&before.organization, now()).unwrap().unwrap();
+    assert_eq!((usage.legs, usage.calls), (2, 1));
+
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(desk.store.ping().is_ok());
+    assert!(matches!(desk.commit(admit(&attempts[0])), Committed::Admitted { .. }));
+    assert_eq!(desk.commit(settle(&before, Money::ZERO)), Committed::Done);
+    assert_eq!(desk.store.usage(&before.organization, now()).unwrap().unwrap().legs, 2);
+}
