@@ -1,0 +1,292 @@
+//! All of SIP behind one door: bytes and commands in, bytes and events out.
+//!
+//! ```text
+//! packet ─▶ wire ─┬ Call-ID of a leg, from its trunk ─▶ Leg ─▶ LegEvent, Transmit
+//!                 ├ Call-ID of a ping ────────────────▶ Ping ─▶ TrunkHealth
+//!                 └ anything else ────────────────────▶ one cheap answer, or none
+//! ```
+//!
+//! Every message of a leg carries the leg's own Call-ID, so that finds the leg; within the leg, branch,
+//! CSeq and tags find the transaction and the dialog.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::ident::Token;
+use super::leg::{Context, Facts, Leg, LegSnapshot, Packet};
+use super::ping::Ping;
+use super::route::{Trunks, listener_for};
+use super::wire::{Message, Method, StartLine};
+use super::{EndpointAction, EndpointConfig, Flow, stray};
+use crate::config::Trunk;
+use crate::events::{NoiseKind, Notice};
+use crate::leg::{LegCommand, LegEvent};
+use crate::model::{E164, LegId, Secret, Timestamp};
+
+/// All of SIP: transactions, dialogs, legs, trunks.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    secret: Secret,
+    trunks: Trunks,
+    /// By the trunk's place in the configuration.
+    pings: Vec<Option<Ping>>,
+    legs: HashMap<LegId, Box<Entry>>,
+    owners: HashMap<Token, Owner>,
+    deadlines: BTreeSet<(Timestamp, Owner)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    leg: Leg,
+    /// As it stands in the table of deadlines.
+    deadline: Option<Timestamp>,
+}
+
+/// Whose a Call-ID or a deadline is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Leg(LegId),
+    Ping(usize),
+}
+
+impl Endpoint {
+    /// `secret` feeds what belongs to no leg: tags of stray answers, OPTIONS pings, weighted choice.
+    pub fn new(config: EndpointConfig, secret: Secret, now: Timestamp) -> Self {
+        let trunks = Trunks::new(&config.trunks, &config.listeners, secret);
+        let mut endpoint = Self {
+            secret,
+            trunks,
+            pings: vec![],
+            legs: HashMap::new(),
+            owners: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            config,
+        };
+        for (index, trunk) in endpoint.config.trunks.iter().enumerate() {
+            let listener = listener_for(&endpoint.config.listeners, trunk.transport, trunk.target);
+            let ping = listener.and_then(|listener| Ping::new(trunk, listener, secret, now));
+            if let Some(ping) = &ping {
+                endpoint.owners.insert(ping.call_id(), Owner::Ping(index));
+                endpoint.deadlines.insert((ping.next_timeout(), Owner::Ping(index)));
+            }
+            endpoint.pings.push(ping);
+        }
+        endpoint
+    }
+
+    /// The trunk that takes calls to this number now: longest prefix, then priority, then weight, among
+    /// those in service.
+    pub fn route(&mut self, number: E164) -> Option<Arc<Trunk>> {
+        self.trunks.route(number)
+    }
+
+    pub fn trunks_in_service(&self) -> usize {
+        self.trunks.in_service()
+    }
+
+    /// Makes a leg that has not spoken yet, so that a snapshot can hold it before its INVITE leaves.
+    /// From here on [`Endpoint::snapshot`] knows it.
+    pub fn prepare(&mut self, leg: LegId, secret: Secret, trunk: Arc<Trunk>, to: E164, shown: E164) {
+        let listener = listener_for(&self.config.listeners, trunk.transport, trunk.target);
+        // `route` gives no trunk without a listener; a flow to nowhere is what such a leg would get.
+        let (local, advertised) = listener.map_or((trunk.target, trunk.target), |l| (l.local, l.advertised));
+        self.insert(Leg::new(Facts::new(leg, secret, trunk, local, advertised, to, shown)));
+    }
+
+    /// A leg that is not known is gone already.
+    pub fn command(&mut self, now: Timestamp, leg: LegId, command: LegCommand, out: &mut Vec<EndpointAction>) {
+        let Some(entry) = self.legs.get_mut(&leg) else {
+            if let LegCommand::End(_) = command {
+                out.push(EndpointAction::Leg(leg, LegEvent::Gone));
+            }
+            return;
+        };
+        entry.leg.command(command, &mut Context { now, product: &self.config.product, out });
+        self.reschedule(leg);
+    }
+
+    pub fn packet(&mut self, now: Timestamp, flow: Flow, packet: &[u8], out: &mut Vec<EndpointAction>) {
+        // RFC 5626 §3.5.1 keep-alives, and what is too short to be anything.
+        if packet.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        match Message::parse(packet) {
+            Ok(message) => match message.start {
+                StartLine::Request { method, .. } => self.request(now, flow, &message, method, packet, out),
+                StartLine::Response { status, .. } => self.response(now, flow, &message, status, out),
+            },
+            Err(error) => {
+                noise(NoiseKind::Malformed, out);
+                out.extend(stray::refuse_malformed(&error, flow, self.secret));
+            }
+        }
+    }
+
+    pub fn timeout(&mut self, now: Timestamp, out: &mut Vec<EndpointAction>) {
+        let due: Vec<Owner> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, owner)| *owner).collect();
+        for owner in due {
+            match owner {
+                Owner::Leg(id) => {
+                    if let Some(entry) = self.legs.get_mut(&id) {
+                        entry.leg.timeout(&mut Context { now, product: &self.config.product, out });
+                        self.reschedule(id);
+                    }
+                }
+                Owner::Ping(index) => self.ping(index, out, |ping, product, out| ping.timeout(now, product, out)),
+            }
+        }
+    }
+
+    /// The earliest moment at which [`Endpoint::timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub fn snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
+        self.legs.get(&leg).map(|entry| entry.leg.snapshot())
+    }
+
+    /// Takes a leg up. It may have sent anything that a leg can have sent after that snapshot: an
+    /// INVITE of which it does not know whether it left, requests up to the end of its CSeq block.
+    ///
+    /// The leg goes on where it can; an end that was under way has to be commanded again.
+    pub fn restore(&mut self, _now: Timestamp, leg: LegId, snapshot: LegSnapshot) {
+        let trunk = snapshot.trunk(self.trunks.named(&snapshot.trunk));
+        self.insert(Leg::restore(leg, trunk, snapshot));
+    }
+
+    /// The call is over for good: drop what is left of its legs.
+    pub fn forget(&mut self, leg: LegId) {
+        if let Some(entry) = self.legs.remove(&leg) {
+            self.owners.remove(&entry.leg.facts().call_id);
+            if let Some(at) = entry.deadline {
+                self.deadlines.remove(&(at, Owner::Leg(leg)));
+            }
+        }
+    }
+
+    /// Strings that identify this leg's party or its dialog (numbers, hosts, addresses, Call-ID, tags):
+    /// none of them may occur in a request of the other leg.
+    ///
+    /// Left out is what says nothing: our own hosts and those of the trunks, and what is so short that
+    /// it occurs in any message by chance.
+    pub fn identity(&self, leg: LegId) -> Vec<String> {
+        const TELLING_CHARS: usize = 7;
+        let Some(entry) = self.legs.get(&leg) else { return vec![] };
+        let listeners = self.config.listeners.iter().flat_map(|l| [l.local.ip(), l.advertised.ip()]);
+        let targets = self.config.trunks.iter().map(|t| t.target.ip());
+        let public: Vec<String> = listeners.chain(targets).map(|ip| super::wire::Host::Ip(ip).to_string()).collect();
+        let shown = entry.leg.facts().shown.text();
+        let mut strings = entry.leg.identity();
+        strings.retain(|s| {
+            let is_shown = s.trim_start_matches('+') == shown.digits();
+            s.len() >= TELLING_CHARS && !is_shown && !public.contains(s)
+        });
+        strings
+    }
+
+    fn insert(&mut self, leg: Leg) {
+        let id = leg.facts().id;
+        self.forget(id);
+        self.owners.insert(leg.facts().call_id, Owner::Leg(id));
+        self.legs.insert(id, Box::new(Entry { leg, deadline: None }));
+        self.reschedule(id);
+    }
+
+    fn reschedule(&mut self, id: LegId) {
+        let Some(entry) = self.legs.get_mut(&id) else { return };
+        let deadline = entry.leg.next_timeout();
+        if deadline == entry.deadline {
+            return;
+        }
+        if let Some(at) = std::mem::replace(&mut entry.deadline, deadline) {
+            self.deadlines.remove(&(at, Owner::Leg(id)));
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert((at, Owner::Leg(id)));
+        }
+    }
+
+    fn owner(&self, call_id: &str) -> Option<Owner> {
+        self.owners.get(&Token::parse(call_id.as_bytes())?).copied()
+    }
+
+    fn response(
+        &mut self,
+        now: Timestamp,
+        flow: Flow,
+        message: &Message<'_>,
+        status: u16,
+        out: &mut Vec<EndpointAction>,
+    ) {
+        // RFC 3261 §8.1.3.3: a second Via shows that the response is not for us.
+        if message.vias().nth(1).is_some() {
+            return noise(NoiseKind::UnknownTransaction, out);
+        }
+        match self.owner(message.call_id) {
+            Some(Owner::Leg(id)) => {
+                let Some(entry) = self.legs.get_mut(&id) else { return };
+                let facts = entry.leg.facts();
+                if flow != facts.flow {
+                    return noise(NoiseKind::Stranger, out);
+                }
+                let tag = message.from.tag().and_then(|tag| Token::parse(tag.as_bytes()));
+                if tag != Some(facts.local_tag) {
+                    return noise(NoiseKind::UnknownTransaction, out);
+                }
+                entry.leg.response(message, status, &mut Context { now, product: &self.config.product, out });
+                self.reschedule(id);
+            }
+            Some(Owner::Ping(index)) => {
+                self.ping(index, out, |ping, _, out| ping.response(now, flow, message, status, out));
+            }
+            None => noise(NoiseKind::UnknownTransaction, out),
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Timestamp,
+        flow: Flow,
+        message: &Message<'_>,
+        method: Method,
+        bytes: &[u8],
+        out: &mut Vec<EndpointAction>,
+    ) {
+        let Some(Owner::Leg(id)) = self.owner(message.call_id) else {
+            return stray::answer(message, method, flow, self.secret, out);
+        };
+        let Some(entry) = self.legs.get_mut(&id) else { return };
+        if flow != entry.leg.facts().flow {
+            // Whoever knows the Call-ID and is not the trunk learns nothing, not even that it is right.
+            return noise(NoiseKind::Stranger, out);
+        }
+        let packet = Packet { message, method, bytes, source: flow.remote };
+        entry.leg.request(packet, &mut Context { now, product: &self.config.product, out });
+        self.reschedule(id);
+    }
+
+    /// Lets a ping act; what it then knows of its trunk is noted.
+    fn ping(
+        &mut self,
+        index: usize,
+        out: &mut Vec<EndpointAction>,
+        act: impl FnOnce(&mut Ping, &str, &mut Vec<EndpointAction>) -> Option<bool>,
+    ) {
+        let Some(Some(ping)) = self.pings.get_mut(index) else { return };
+        self.deadlines.remove(&(ping.next_timeout(), Owner::Ping(index)));
+        let health = act(ping, &self.config.product, out);
+        self.deadlines.insert((ping.next_timeout(), Owner::Ping(index)));
+        if let Some(in_service) = health
+            && self.trunks.set_in_service(index, in_service)
+        {
+            let trunk = self.config.trunks[index].name.clone();
+            out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
+        }
+    }
+}
+
+fn noise(kind: NoiseKind, out: &mut Vec<EndpointAction>) {
+    out.push(EndpointAction::Notice(Notice::Noise { kind }));
+}

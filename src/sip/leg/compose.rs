@@ -1,0 +1,192 @@
+//! The requests of a leg, written from typed fields alone.
+
+use std::fmt::{self, Display};
+
+use bytes::{Bytes, BytesMut};
+
+use super::Facts;
+use super::dialog::Dialog;
+use crate::config::Trunk;
+use crate::leg::Cause;
+use crate::model::E164;
+use crate::sip::ident::Token;
+use crate::sip::wire::{Address, HeaderName, HostPort, Method, Writer};
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
+
+/// What a peer may send us within a dialog (RFC 3261 §20.5).
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
+
+/// The only body that we read as a session.
+pub const SDP: &str = "application/sdp";
+
+/// Enough for an INVITE with its offer, so that a message is one allocation.
+const USUAL_BYTES: usize = 1_024;
+
+/// The magic cookie and the token (RFC 3261 §8.1.1.7).
+pub struct Branch(pub Token);
+
+impl Display for Branch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "z9hG4bK{}", self.0)
+    }
+}
+
+impl Branch {
+    pub fn parse(text: &str) -> Option<Token> {
+        let cookie = text.get(..7).filter(|c| c.eq_ignore_ascii_case("z9hG4bK"))?;
+        Token::parse(&text.as_bytes()[cookie.len()..])
+    }
+}
+
+/// Our answer to a challenge, as the header line that carries it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Authorization {
+    /// `Proxy-Authorization`, the answer to 407, rather than `Authorization`.
+    pub proxy: bool,
+    pub value: String,
+}
+
+impl Authorization {
+    fn name(&self) -> HeaderName {
+        if self.proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization }
+    }
+}
+
+/// A trunk's host, and its port unless that is the default.
+pub struct TrunkHost<'a>(pub &'a Trunk);
+
+impl Display for TrunkHost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.host)?;
+        match self.0.target.port() {
+            5060 => Ok(()),
+            port => write!(f, ":{port}"),
+        }
+    }
+}
+
+/// A number at the trunk: the Request-URI and To of an INVITE.
+struct Callee<'a>(&'a Facts);
+
+impl Display for Callee<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sip:{}@{};user=phone", &*self.0.to.text(), TrunkHost(&self.0.trunk))
+    }
+}
+
+/// The owned number at a host of ours.
+struct Shown<'a>(E164, HostPort<'a>);
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sip:{}@{}", &*self.0.text(), self.1)
+    }
+}
+
+/// What tells the requests of a leg apart.
+struct Head<'a> {
+    method: Method,
+    cseq: u32,
+    branch: Token,
+    dialog: Option<&'a Dialog>,
+    /// Of a response that is acknowledged.
+    to_tag: Option<&'a str>,
+    authorization: Option<&'a Authorization>,
+}
+
+impl Facts {
+    pub fn invite(
+        &self,
+        cseq: u32,
+        authorization: Option<&Authorization>,
+        product: &str,
+        offer: &[u8],
+    ) -> Option<Bytes> {
+        let branch = self.branch(cseq);
+        let head = Head { method: Method::Invite, cseq, branch, dialog: None, to_tag: None, authorization };
+        let mut buffer = BytesMut::with_capacity(USUAL_BYTES);
+        let mut writer = self.start(&mut buffer, &head);
+        self.contact(&mut writer);
+        writer.header(HeaderName::Allow, ALLOW).header(HeaderName::UserAgent, product);
+        if self.trunk.trusted {
+            // RFC 3325 §9.1: only within the domain that trusts us.
+            let shown = Shown(self.shown, self.advertised.ip().into());
+            writer.header(HeaderName::PAssertedIdentity, Address { display: None, uri: shown, tag: None });
+        }
+        writer.finish_with(SDP, offer).ok().map(|_| buffer.freeze())
+    }
+
+    /// The ACK of a response of 300 or more: part of its INVITE's transaction (RFC 3261 §17.1.1.3).
+    pub fn ack_failure(&self, cseq: u32, to_tag: Option<&str>, auth: Option<&Authorization>) -> Option<Bytes> {
+        let branch = self.branch(cseq);
+        self.bare(&Head { method: Method::Ack, cseq, branch, dialog: None, to_tag, authorization: auth })
+    }
+
+    /// RFC 3261 §9.1: as its INVITE, whose branch it carries.
+    pub fn cancel(&self, cseq: u32) -> Option<Bytes> {
+        let branch = self.branch(cseq);
+        self.bare(&Head { method: Method::Cancel, cseq, branch, dialog: None, to_tag: None, authorization: None })
+    }
+
+    /// The ACK of a 2xx: a transaction of its own (RFC 3261 §13.2.2.4), the same bytes each time.
+    pub fn ack(&self, dialog: &Dialog, authorization: Option<&Authorization>) -> Option<Bytes> {
+        let cseq = dialog.invite_cseq;
+        let branch = Token::derive(self.secret, "ack", &[&cseq.to_be_bytes(), dialog.remote_tag.as_bytes()]);
+        self.bare(&Head { method: Method::Ack, cseq, branch, dialog: Some(dialog), to_tag: None, authorization })
+    }
+
+    pub fn bye(&self, dialog: &Dialog, cseq: u32, cause: Cause, auth: Option<&Authorization>) -> Option<Bytes> {
+        let branch = self.branch(cseq);
+        let head = Head { method: Method::Bye, cseq, branch, dialog: Some(dialog), to_tag: None, authorization: auth };
+        let mut buffer = BytesMut::with_capacity(USUAL_BYTES / 2);
+        let mut writer = self.start(&mut buffer, &head);
+        // RFC 3326 §2.
+        writer.header(HeaderName::Reason, format_args!("Q.850;cause={}", cause.q850));
+        writer.finish().ok().map(|_| buffer.freeze())
+    }
+
+    /// The branch of the client transaction that this CSeq number begins.
+    pub fn branch(&self, cseq: u32) -> Token {
+        Token::numbered(self.secret, "branch", cseq)
+    }
+
+    /// The Request-URI of a request within `dialog`, or of the INVITE.
+    pub fn request_uri(&self, dialog: Option<&Dialog>) -> String {
+        dialog.and_then(Dialog::request_uri).map_or_else(|| Callee(self).to_string(), str::to_owned)
+    }
+
+    pub fn contact(&self, writer: &mut Writer<'_>) {
+        let uri = Shown(self.shown, self.advertised.into());
+        writer.header(HeaderName::Contact, Address { display: None, uri, tag: None });
+    }
+
+    fn bare(&self, head: &Head<'_>) -> Option<Bytes> {
+        let mut buffer = BytesMut::with_capacity(USUAL_BYTES / 2);
+        self.start(&mut buffer, head).finish().ok().map(|_| buffer.freeze())
+    }
+
+    fn start<'b>(&self, buffer: &'b mut BytesMut, head: &Head<'_>) -> Writer<'b> {
+        let mut writer = match head.dialog.and_then(Dialog::request_uri) {
+            Some(uri) => Writer::request(buffer, head.method, uri),
+            None => Writer::request(buffer, head.method, Callee(self)),
+        };
+        let sent_by = HostPort::from(self.advertised);
+        writer.header(HeaderName::Via, format_args!("SIP/2.0/UDP {sent_by};branch={};rport", Branch(head.branch)));
+        writer.header(HeaderName::MaxForwards, MAX_FORWARDS);
+        let from = Shown(self.shown, self.advertised.ip().into());
+        writer.header(HeaderName::From, format_args!("<{from}>;tag={}", self.local_tag));
+        let tag = head.dialog.map(|d| &*d.remote_tag).or(head.to_tag);
+        writer.header(HeaderName::To, Address { display: None, uri: Callee(self), tag });
+        writer.header(HeaderName::CallId, self.call_id);
+        writer.cseq(head.cseq, head.method);
+        for route in head.dialog.into_iter().flat_map(Dialog::route_headers) {
+            writer.header(HeaderName::Route, format_args!("<{route}>"));
+        }
+        if let Some(authorization) = head.authorization {
+            writer.header(authorization.name(), &authorization.value);
+        }
+        writer
+    }
+}

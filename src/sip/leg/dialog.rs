@@ -1,0 +1,102 @@
+//! What a dialog remembers of the peer (RFC 3261 §12).
+//!
+//! The URIs of a dialog decide what is written into Request-URI and Route. They do not decide where a
+//! request is sent: that is always the trunk's own address, so a Contact or Record-Route that names a
+//! third party, ourselves or the other leg moves nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sip::wire::{HeaderName, Message, NameAddr, Scheme, Uri};
+
+/// Proxies on the way. A longer route set is not kept: the trunk has to know its own way.
+const MAX_ROUTES: usize = 16;
+/// One URI of a dialog. What a call costs in memory must not be the peer's choice.
+const MAX_URI_BYTES: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialog {
+    pub remote_tag: Box<str>,
+    /// Of the INVITE whose 2xx made this dialog.
+    pub invite_cseq: u32,
+    /// Its 2xx was acknowledged.
+    pub acknowledged: bool,
+    /// `None` until the peer's first request (RFC 3261 §12.1.2).
+    pub remote_cseq: Option<u32>,
+    /// The peer's Contact; without one, requests are for the number itself.
+    remote_target: Option<Box<str>>,
+    route_set: Box<[Box<str>]>,
+}
+
+impl Dialog {
+    /// RFC 3261 §12.1.2: the dialog that a 2xx to our INVITE makes.
+    pub fn of_response(response: &Message<'_>) -> Self {
+        Self {
+            remote_tag: response.to.tag().unwrap_or_default().into(),
+            invite_cseq: response.cseq.number,
+            acknowledged: false,
+            remote_cseq: None,
+            remote_target: target(response.contact),
+            route_set: route_set(response).unwrap_or_default(),
+        }
+    }
+
+    /// RFC 3261 §12.2.1.2: a target refresh moves the remote target and nothing else.
+    pub fn refresh_target(&mut self, message: &Message<'_>) {
+        if let Some(target) = target(message.contact) {
+            self.remote_target = Some(target);
+        }
+    }
+
+    /// RFC 3261 §12.2.1.1: the remote target, or the first route when that is a strict router.
+    /// `None` when the peer has named no target.
+    pub fn request_uri(&self) -> Option<&str> {
+        match self.route_set.first() {
+            Some(first) if !is_loose(first) => Some(first),
+            Some(_) | None => self.remote_target.as_deref(),
+        }
+    }
+
+    /// The Route header's URIs: all of them, or for a strict router the others and then the target.
+    pub fn route_headers(&self) -> impl Iterator<Item = &str> {
+        let strict = self.route_set.first().is_some_and(|first| !is_loose(first));
+        let target = if strict { self.remote_target.as_deref() } else { None };
+        self.route_set.iter().skip(usize::from(strict)).map(AsRef::as_ref).chain(target)
+    }
+
+    /// Strings of the peer that must not occur on the other leg.
+    pub fn identity(&self, strings: &mut Vec<String>) {
+        strings.push(self.remote_tag.to_string());
+        let Some(Ok(uri)) = self.remote_target.as_deref().map(Uri::parse) else { return };
+        strings.extend(uri.user.map(str::to_owned));
+        strings.extend(uri.host.map(|host| host.to_string()));
+    }
+}
+
+fn is_loose(uri: &str) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| uri.param("lr").is_some())
+}
+
+/// A URI that may stand in a request of ours. Embedded headers may not (RFC 3261 §19.1.1).
+fn usable(uri: Uri<'_>) -> Option<Box<str>> {
+    let ours = match uri.scheme {
+        Scheme::Sip => uri.headers.is_none() && uri.text.len() <= MAX_URI_BYTES,
+        // No TLS towards this trunk.
+        Scheme::Sips | Scheme::Tel | Scheme::Other => false,
+    };
+    ours.then(|| uri.text.into())
+}
+
+fn target(contact: Option<NameAddr<'_>>) -> Option<Box<str>> {
+    usable(contact?.uri)
+}
+
+/// RFC 3261 §12.1.2: Record-Route from the last to the first.
+fn route_set(response: &Message<'_>) -> Option<Box<[Box<str>]>> {
+    let routes = response.addresses(HeaderName::RecordRoute).take(MAX_ROUTES + 1);
+    let mut routes: Vec<_> = routes.map(|address| usable(address.ok()?.uri)).collect::<Option<_>>()?;
+    if routes.len() > MAX_ROUTES {
+        return None;
+    }
+    routes.reverse();
+    Some(routes.into())
+}

@@ -1,0 +1,366 @@
+//! One SIP leg: the dialogs with one party of a call, and every transaction in them.
+//!
+//! ```text
+//!              Invite            2xx                Ack
+//! Prepared ────────────▶ Calling ─────▶ Answered ─────────▶ Confirmed
+//!     │                   │   │          │    │              │    │
+//!     │              End  │   │ 3-6xx,   │    │ BYE          │    │ BYE, no ACK
+//!     │                   ▼   │ timer B  ▼    │          End │    │
+//!     │ End            Ending ◀──────── End ◀─┼──────────────┘    │
+//!     │                   │   ▼               ▼                   ▼
+//!     └──────────────▶ Over ◀─────────────────────────────────────┘
+//! ```
+//!
+//! - `Calling`: an INVITE is out. A 401 or 407 is answered here with a further INVITE, the same attempt.
+//! - `Answered`: a 2xx came; it is acknowledged when the call says so, since the answer must be durable.
+//! - `Ending`: CANCEL or BYE is out, or waits for the provisional response that allows the CANCEL.
+//! - `Over`: nothing is reported any more. A 2xx that comes now is acknowledged and its dialog ended,
+//!   for as long as the leg is kept.
+//!
+//! Everything a leg needs it can rebuild from its [`Facts`]: ACK and CANCEL are not stored, their
+//! branches and tags derive from the secret.
+//!
+//! Deliberately absent: the other leg, and any way to carry a received string to it.
+
+mod challenge;
+mod compose;
+mod dialog;
+mod inbound;
+mod offer;
+mod snapshot;
+mod uac;
+mod uas;
+
+pub use compose::{ALLOW, Branch, TrunkHost};
+pub use inbound::Packet;
+pub use snapshot::LegSnapshot;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use self::compose::Authorization;
+use self::dialog::Dialog;
+use self::inbound::Inbound;
+use self::offer::{PeerOffer, Unacknowledged};
+use super::ident::Token;
+use super::status;
+use super::transaction::{Client, InviteClient};
+use super::{EndpointAction, Flow};
+use crate::config::Trunk;
+use crate::events::{NoiseKind, Notice};
+use crate::leg::{Cause, LINGER, LegCommand, LegEvent, Loss};
+use crate::model::{E164, LegId, Secret, Timestamp};
+
+/// Early dialogs that one INVITE may open. A proxy that forks wider is not heard beyond.
+const MAX_FORKS: usize = 64;
+
+/// What a leg is, fixed when it is made.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub id: LegId,
+    pub secret: Secret,
+    pub trunk: Arc<Trunk>,
+    /// Every message of the leg takes this way, whatever Contact or Record-Route say: a peer names
+    /// URIs, never addresses that we send to (hostile.md). And nothing is heard that comes another way.
+    pub flow: Flow,
+    /// Our address for Via and Contact.
+    pub advertised: SocketAddr,
+    pub to: E164,
+    pub shown: E164,
+    pub call_id: Token,
+    pub local_tag: Token,
+}
+
+impl Facts {
+    pub fn new(
+        id: LegId,
+        secret: Secret,
+        trunk: Arc<Trunk>,
+        local: SocketAddr,
+        advertised: SocketAddr,
+        to: E164,
+        shown: E164,
+    ) -> Self {
+        let flow = Flow { transport: trunk.transport, local, remote: trunk.target };
+        let call_id = Token::derive(secret, "call-id", &[]);
+        let local_tag = Token::derive(secret, "tag", &[]);
+        Self { id, secret, trunk, flow, advertised, to, shown, call_id, local_tag }
+    }
+}
+
+/// What a leg is handed with every event.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub now: Timestamp,
+    /// `User-Agent` and `Server`.
+    pub product: &'a str,
+    pub out: &'a mut Vec<EndpointAction>,
+}
+
+impl Context<'_> {
+    pub fn noise(&mut self, kind: NoiseKind) {
+        self.out.push(EndpointAction::Notice(Notice::Noise { kind }));
+    }
+}
+
+#[derive(Debug)]
+pub struct Leg {
+    facts: Facts,
+    phase: Phase,
+    /// The last CSeq number used.
+    cseq: u32,
+    /// More than one when a challenge was answered; the last is the one that counts.
+    invites: SmallVec<[Invite; 1]>,
+    /// The offer as sent, while a further INVITE may have to repeat it.
+    offer: Bytes,
+    /// Early dialogs in order of appearance, by a hash of their tag.
+    early: SmallVec<[u64; 2]>,
+    /// The dialog of the first 2xx.
+    dialog: Option<Dialog>,
+    /// Dialogs of other 2xx: acknowledged, ended, and kept to acknowledge again.
+    strays: Vec<Dialog>,
+    /// BYE and CANCEL.
+    requests: Vec<Request>,
+    inbound: Vec<Inbound>,
+    peer_offer: Option<PeerOffer>,
+    unacknowledged: Option<Unacknowledged>,
+    /// [`LegEvent::Gone`] was reported.
+    gone: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Prepared,
+    Calling,
+    Answered,
+    Confirmed,
+    Ending { give_up: Timestamp, cause: Cause },
+    Over,
+}
+
+/// One INVITE that left, or may have left before a restart.
+#[derive(Debug)]
+struct Invite {
+    cseq: u32,
+    branch: Token,
+    transaction: InviteClient,
+    /// While it may have to be sent again.
+    bytes: Bytes,
+    cancelled: bool,
+    /// RFC 3261 §22.1: the ACK repeats it.
+    authorization: Option<Authorization>,
+}
+
+/// A request other than INVITE.
+#[derive(Debug)]
+struct Request {
+    cseq: u32,
+    branch: Token,
+    transaction: Client,
+    bytes: Bytes,
+    kind: RequestKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RequestKind {
+    Cancel,
+    /// `challenges`: how many of the peer's challenges this BYE answers already.
+    Bye {
+        dialog: Which,
+        cause: Cause,
+        challenges: u8,
+    },
+}
+
+/// Which of a leg's dialogs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Main,
+    Stray(usize),
+}
+
+impl Leg {
+    pub fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            phase: Phase::Prepared,
+            cseq: 0,
+            invites: SmallVec::new(),
+            offer: Bytes::new(),
+            early: SmallVec::new(),
+            dialog: None,
+            strays: vec![],
+            requests: vec![],
+            inbound: vec![],
+            peer_offer: None,
+            unacknowledged: None,
+            gone: false,
+        }
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub fn command(&mut self, command: LegCommand, cx: &mut Context<'_>) {
+        match command {
+            LegCommand::Invite { permit, offer } => self.invite(&permit, &offer, cx),
+            LegCommand::Ack => self.acknowledge(cx),
+            LegCommand::Answer(description) => self.answer_offer(&description, cx),
+            LegCommand::RefuseOffer => self.refuse_offer(cx),
+            LegCommand::End(cause) => self.end(cause, cx),
+        }
+    }
+
+    pub fn timeout(&mut self, cx: &mut Context<'_>) {
+        self.client_timeouts(cx);
+        self.server_timeouts(cx);
+        self.offer_timeouts(cx);
+        if let Phase::Ending { give_up, .. } = self.phase
+            && cx.now >= give_up
+        {
+            self.finish(cx);
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let give_up = match self.phase {
+            Phase::Ending { give_up, .. } => Some(give_up),
+            Phase::Prepared | Phase::Calling | Phase::Answered | Phase::Confirmed | Phase::Over => None,
+        };
+        let invites = self.invites.iter().filter_map(|i| i.transaction.next_timeout());
+        let requests = self.requests.iter().filter_map(|r| r.transaction.next_timeout());
+        let inbound = self.inbound.iter().filter_map(Inbound::next_timeout);
+        let offers = [
+            self.peer_offer.as_ref().and_then(PeerOffer::next_timeout),
+            self.unacknowledged.as_ref().map(Unacknowledged::next_timeout),
+        ];
+        invites.chain(requests).chain(inbound).chain(offers.into_iter().flatten()).chain(give_up).min()
+    }
+
+    /// Strings of this leg's party and dialogs that must not occur on the other leg.
+    pub fn identity(&self) -> Vec<String> {
+        let mut strings = vec![
+            self.facts.to.text().digits().to_owned(),
+            self.facts.call_id.to_string(),
+            self.facts.local_tag.to_string(),
+        ];
+        for dialog in self.dialog.iter().chain(&self.strays) {
+            dialog.identity(&mut strings);
+        }
+        strings
+    }
+
+    fn end(&mut self, cause: Cause, cx: &mut Context<'_>) {
+        let give_up = cx.now + LINGER;
+        match self.phase {
+            Phase::Prepared | Phase::Over => self.finish(cx),
+            Phase::Calling => {
+                self.phase = Phase::Ending { give_up, cause };
+                self.cancel_invites(cx);
+                self.settle(cx);
+            }
+            Phase::Answered => {
+                self.phase = Phase::Ending { give_up, cause };
+                self.send_ack(Which::Main, cx);
+                self.send_bye(Which::Main, cause, cx);
+            }
+            Phase::Confirmed => {
+                self.close_offers(cx);
+                self.phase = Phase::Ending { give_up, cause };
+                self.send_bye(Which::Main, cause, cx);
+            }
+            Phase::Ending { .. } => {}
+        }
+    }
+
+    /// After [`LegCommand::End`]: the leg is gone as soon as nothing of it waits for an answer.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        let waiting = self.invites.iter().any(|i| i.transaction.is_pending())
+            || self.requests.iter().any(|r| r.transaction.is_pending());
+        match self.phase {
+            Phase::Ending { .. } if !waiting => self.finish(cx),
+            Phase::Ending { .. }
+            | Phase::Prepared
+            | Phase::Calling
+            | Phase::Answered
+            | Phase::Confirmed
+            | Phase::Over => {}
+        }
+    }
+
+    /// The end that was asked for is reached.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        self.over();
+        if !self.gone {
+            self.gone = true;
+            self.tell(LegEvent::Gone, cx);
+        }
+    }
+
+    /// The end that nobody asked for.
+    fn lose(&mut self, loss: Loss, cx: &mut Context<'_>) {
+        self.over();
+        self.tell(LegEvent::Lost(loss), cx);
+    }
+
+    fn over(&mut self) {
+        self.phase = Phase::Over;
+        self.offer = Bytes::new();
+        for invite in &mut self.invites {
+            if invite.transaction.is_pending() {
+                invite.transaction.terminate();
+            }
+        }
+    }
+
+    fn tell(&self, event: LegEvent, cx: &mut Context<'_>) {
+        cx.out.push(EndpointAction::Leg(self.facts.id, event));
+    }
+
+    fn next_cseq(&mut self) -> u32 {
+        self.cseq += 1;
+        self.cseq
+    }
+
+    fn dialog(&self, which: Which) -> Option<&Dialog> {
+        match which {
+            Which::Main => self.dialog.as_ref(),
+            Which::Stray(index) => self.strays.get(index),
+        }
+    }
+
+    fn dialog_mut(&mut self, which: Which) -> Option<&mut Dialog> {
+        match which {
+            Which::Main => self.dialog.as_mut(),
+            Which::Stray(index) => self.strays.get_mut(index),
+        }
+    }
+
+    /// The dialog that the peer calls by this tag.
+    fn dialog_tagged(&self, remote_tag: &str) -> Option<Which> {
+        let is = |dialog: &Dialog| dialog.remote_tag.eq_ignore_ascii_case(remote_tag);
+        if self.dialog.as_ref().is_some_and(is) {
+            return Some(Which::Main);
+        }
+        self.strays.iter().position(is).map(Which::Stray)
+    }
+
+    fn send_request(&self, bytes: Bytes, method: &'static str, cx: &mut Context<'_>) {
+        self.signal(true, Arc::from(method), cx);
+        cx.out.push(EndpointAction::Transmit { leg: Some(self.facts.id), flow: self.facts.flow, bytes, request: true });
+    }
+
+    fn signal(&self, sent: bool, summary: Arc<str>, cx: &mut Context<'_>) {
+        let LegId { call, side } = self.facts.id;
+        cx.out.push(EndpointAction::Notice(Notice::Signal { call, side, sent, summary }));
+    }
+}
+
+/// A response in a ladder, in our words.
+fn summary(status: u16) -> Arc<str> {
+    Arc::from(format!("{status} {}", status::reason(status)))
+}

@@ -1,0 +1,182 @@
+//! What of a leg survives the process.
+//!
+//! Identifiers are not kept: they derive from the secret. Nor are the messages: they are written again
+//! from the facts. A leg that is taken up may have sent anything that a leg can have sent after its
+//! snapshot, so it uses CSeq numbers only beyond the block that the snapshot reserved.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::compose::Authorization;
+use super::dialog::Dialog;
+use super::{Facts, Invite, Leg, Phase};
+use crate::config::Trunk;
+use crate::model::{E164, LegId, Secret};
+use crate::sip::Flow;
+use crate::sip::transaction::InviteClient;
+
+/// CSeq numbers that a leg may use after a snapshot without another one: many more than it can.
+const CSEQ_BLOCK: u32 = 100;
+/// The INVITE and its answers to two challenges.
+const MOST_INVITES: u32 = 3;
+
+/// All that is needed to take a leg up after a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegSnapshot {
+    secret: Secret,
+    pub(in crate::sip) trunk: Arc<str>,
+    host: Arc<str>,
+    flow: Flow,
+    advertised: SocketAddr,
+    to: E164,
+    shown: E164,
+    phase: PhaseSnapshot,
+    cseq_block_end: u32,
+    invites: Vec<InviteSnapshot>,
+    early: SmallVec<[u64; 2]>,
+    dialog: Option<Dialog>,
+    strays: Vec<Dialog>,
+}
+
+/// How far the leg had come. An end that was under way is asked for again after a restart, so what
+/// counts is what it still had to take down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PhaseSnapshot {
+    /// The INVITE may have left, or be about to.
+    Prepared,
+    Calling,
+    Answered,
+    Confirmed,
+    Over,
+}
+
+/// The INVITE's branch derives from its CSeq number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct InviteSnapshot {
+    cseq: u32,
+    pending: bool,
+    authorization: Option<Authorization>,
+}
+
+impl LegSnapshot {
+    /// The trunk of the leg: what the configuration now says of it, but always where its dialog lives.
+    pub(in crate::sip) fn trunk(&self, configured: Option<&Arc<Trunk>>) -> Arc<Trunk> {
+        match configured {
+            Some(trunk) if trunk.target == self.flow.remote && trunk.host == self.host => Arc::clone(trunk),
+            Some(trunk) => {
+                let (target, host) = (self.flow.remote, self.host.clone());
+                Arc::new(Trunk { target, host, ..Trunk::clone(trunk) })
+            }
+            None => Arc::new(Trunk {
+                name: self.trunk.clone(),
+                host: self.host.clone(),
+                target: self.flow.remote,
+                transport: self.flow.transport,
+                credentials: None,
+                trusted: false,
+                prefixes: vec![],
+                priority: 0,
+                weight: 0,
+                ping: None,
+                codecs: vec![],
+            }),
+        }
+    }
+}
+
+impl Leg {
+    pub fn snapshot(&self) -> LegSnapshot {
+        let facts = &self.facts;
+        let invite = |i: &Invite| InviteSnapshot {
+            cseq: i.cseq,
+            pending: i.transaction.is_pending(),
+            authorization: i.authorization.clone(),
+        };
+        LegSnapshot {
+            secret: facts.secret,
+            trunk: facts.trunk.name.clone(),
+            host: facts.trunk.host.clone(),
+            flow: facts.flow,
+            advertised: facts.advertised,
+            to: facts.to,
+            shown: facts.shown,
+            phase: self.phase_snapshot(),
+            cseq_block_end: self.cseq.saturating_add(CSEQ_BLOCK),
+            invites: self.invites.iter().map(invite).collect(),
+            early: self.early.clone(),
+            dialog: self.dialog.clone(),
+            strays: self.strays.clone(),
+        }
+    }
+
+    fn phase_snapshot(&self) -> PhaseSnapshot {
+        match self.phase {
+            Phase::Prepared => PhaseSnapshot::Prepared,
+            Phase::Calling => PhaseSnapshot::Calling,
+            Phase::Answered => PhaseSnapshot::Answered,
+            Phase::Confirmed => PhaseSnapshot::Confirmed,
+            Phase::Ending { .. } => match &self.dialog {
+                Some(dialog) if dialog.acknowledged => PhaseSnapshot::Confirmed,
+                Some(_) => PhaseSnapshot::Answered,
+                None => PhaseSnapshot::Calling,
+            },
+            Phase::Over => PhaseSnapshot::Over,
+        }
+    }
+
+    /// `trunk` is the one that the snapshot names.
+    pub fn restore(id: LegId, trunk: Arc<Trunk>, snapshot: LegSnapshot) -> Self {
+        let LegSnapshot { secret, flow, advertised, to, shown, .. } = snapshot;
+        let mut leg = Leg::new(Facts::new(id, secret, trunk, flow.local, advertised, to, shown));
+        leg.cseq = snapshot.cseq_block_end;
+        leg.early = snapshot.early;
+        leg.dialog = snapshot.dialog;
+        leg.strays = snapshot.strays;
+        leg.phase = match snapshot.phase {
+            // The INVITE may have left, so it must not be sent (again), and may have to be cancelled.
+            PhaseSnapshot::Prepared | PhaseSnapshot::Calling => Phase::Calling,
+            PhaseSnapshot::Answered => Phase::Answered,
+            PhaseSnapshot::Confirmed => Phase::Confirmed,
+            PhaseSnapshot::Over => Phase::Over,
+        };
+        leg.restore_invites(snapshot.phase, &snapshot.invites);
+        leg
+    }
+
+    fn restore_invites(&mut self, phase: PhaseSnapshot, known: &[InviteSnapshot]) {
+        for invite in known {
+            self.restore_invite(invite.cseq, invite.pending, invite.authorization.clone());
+        }
+        match phase {
+            // With credentials, challenges may have been answered after the snapshot.
+            PhaseSnapshot::Prepared | PhaseSnapshot::Calling => {
+                let challenged = self.facts.trunk.credentials.is_some();
+                let first = known.last().map_or(1, |last| last.cseq + 1);
+                let most = if challenged { MOST_INVITES } else { 1 };
+                for cseq in first..=most {
+                    self.restore_invite(cseq, true, None);
+                }
+            }
+            PhaseSnapshot::Answered | PhaseSnapshot::Confirmed | PhaseSnapshot::Over => {}
+        }
+    }
+
+    fn restore_invite(&mut self, cseq: u32, pending: bool, authorization: Option<Authorization>) {
+        let mut transaction = InviteClient::resume();
+        if !pending {
+            transaction.terminate();
+        }
+        self.invites.push(Invite {
+            cseq,
+            branch: self.facts.branch(cseq),
+            transaction,
+            bytes: bytes::Bytes::new(),
+            cancelled: false,
+            authorization,
+        });
+    }
+}

@@ -1,0 +1,371 @@
+//! What a leg asks of its peer: INVITE, ACK, CANCEL, BYE, and the answers to them (RFC 3261 §9, §13.2,
+//! §15).
+
+use bytes::Bytes;
+
+use super::compose::{Authorization, Branch, SDP};
+use super::dialog::Dialog;
+use super::{Context, Invite, Leg, MAX_FORKS, Phase, Request, RequestKind, Which};
+use crate::events::{NoiseKind, Notice};
+use crate::guardrails::Permit;
+use crate::leg::{Cause, LegEvent, Loss};
+use crate::sdp::Description;
+use crate::sip::EndpointAction;
+use crate::sip::ident::Token;
+use crate::sip::transaction::{Class, Client, ClientInput, ClientStep, InviteClient};
+use crate::sip::wire::{HeaderName, Message, Method};
+
+impl Leg {
+    pub(super) fn invite(&mut self, permit: &Permit, offer: &Description, cx: &mut Context<'_>) {
+        if self.phase != Phase::Prepared {
+            return;
+        }
+        let facts = &self.facts;
+        if (permit.leg(), permit.to(), permit.shown().number()) != (facts.id, facts.to, facts.shown) {
+            // The permit is for another INVITE than the one that was prepared: nothing may leave.
+            return self.lose(Loss::MaskingGuard, cx);
+        }
+        self.offer = Bytes::from(offer.to_string());
+        self.phase = Phase::Calling;
+        self.send_invite(None, cx);
+    }
+
+    /// [`crate::leg::LegCommand::Ack`].
+    pub(super) fn acknowledge(&mut self, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Answered => {
+                self.phase = Phase::Confirmed;
+                self.send_ack(Which::Main, cx);
+            }
+            Phase::Prepared | Phase::Calling | Phase::Confirmed | Phase::Ending { .. } | Phase::Over => {}
+        }
+    }
+
+    /// A response on this leg's Call-ID, from the trunk's own address, to our own From tag.
+    pub fn response(&mut self, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        // RFC 3261 §17.1.3: the branch of the top Via, and the method of CSeq.
+        let branch = response.via.branch.and_then(Branch::parse);
+        let invite = |i: &Invite| Some(i.branch) == branch && i.cseq == response.cseq.number;
+        let request = |r: &Request| Some(r.branch) == branch && r.cseq == response.cseq.number;
+        match response.cseq.method {
+            Method::Invite => match self.invites.iter().position(invite) {
+                Some(index) => self.invite_response(index, response, status, cx),
+                None => cx.noise(NoiseKind::UnknownTransaction),
+            },
+            method => match self.requests.iter().position(|r| r.kind.method() == method && request(r)) {
+                Some(index) => self.request_response(index, response, status, cx),
+                None => cx.noise(NoiseKind::UnknownTransaction),
+            },
+        }
+    }
+
+    fn invite_response(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        self.signal(false, super::summary(status), cx);
+        let invite = &mut self.invites[index];
+        let step = invite.transaction.handle(cx.now, ClientInput::Response(Class::of(status)));
+        if !invite.transaction.is_calling() {
+            invite.bytes = Bytes::new();
+        }
+        match step {
+            ClientStep::Nothing | ClientStep::Retransmit | ClientStep::Expired => {}
+            ClientStep::Ack => self.send_ack_failure(index, response.to.tag(), cx),
+            ClientStep::AckAndTell => {
+                self.send_ack_failure(index, response.to.tag(), cx);
+                self.invite_answered(status, cx);
+                self.invite_failed(response, status, cx);
+            }
+            ClientStep::Tell => match Class::of(status) {
+                Class::Provisional => self.invite_progress(index, response, status, cx),
+                Class::Success | Class::Failure => self.invite_succeeded(response, status, cx),
+            },
+        }
+    }
+
+    fn invite_answered(&self, status: u16, cx: &mut Context<'_>) {
+        let trunk = self.facts.trunk.name.clone();
+        cx.out.push(EndpointAction::Notice(Notice::InviteAnswered { trunk, status }));
+    }
+
+    fn invite_progress(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Calling if status > 100 => {
+                if let Some(early) = self.early_dialog(response.to.tag().unwrap_or_default()) {
+                    self.tell(LegEvent::Progress { status, early, sdp: session(response) }, cx);
+                }
+            }
+            // RFC 3261 §9.1: a CANCEL had to wait for this.
+            Phase::Ending { .. } => self.cancel(index, cx),
+            Phase::Calling | Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {}
+        }
+    }
+
+    /// The number of the early dialog that the peer calls by this tag; `None` beyond the bound.
+    fn early_dialog(&mut self, tag: &str) -> Option<u32> {
+        let hash = Token::derive(self.facts.secret, "early", &[tag.as_bytes()]).low();
+        let known = self.early.iter().position(|e| *e == hash);
+        let index = known.or_else(|| {
+            (self.early.len() < MAX_FORKS).then(|| {
+                self.early.push(hash);
+                self.early.len() - 1
+            })
+        })?;
+        u32::try_from(index).ok()
+    }
+
+    fn invite_failed(&mut self, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Calling => {
+                if let Some(outcome) = self.authorize(response, status, None, self.challenges()) {
+                    match outcome {
+                        Ok(authorization) => return self.send_invite(Some(authorization), cx),
+                        Err(loss) => return self.lose(loss, cx),
+                    }
+                }
+                let q850 = cause(response).map(|cause| cause.q850);
+                self.over();
+                self.tell(LegEvent::Refused { status, q850 }, cx);
+            }
+            Phase::Ending { .. } => self.settle(cx),
+            Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {}
+        }
+    }
+
+    /// A 2xx, first, again, or of another fork (RFC 3261 §13.2.2.4).
+    fn invite_succeeded(&mut self, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        if let Some(which) = self.dialog_tagged(response.to.tag().unwrap_or_default()) {
+            return self.succeeded_again(which, cx);
+        }
+        self.invite_answered(status, cx);
+        let dialog = Dialog::of_response(response);
+        match self.phase {
+            Phase::Calling => {
+                self.dialog = Some(dialog);
+                self.phase = Phase::Answered;
+                self.offer = Bytes::new();
+                self.tell(LegEvent::Answered { sdp: session(response) }, cx);
+            }
+            Phase::Ending { cause, .. } => {
+                self.take_down(dialog, cause, cx);
+            }
+            Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {
+                self.take_down(dialog, Cause::NORMAL_CLEARING, cx);
+            }
+        }
+    }
+
+    fn succeeded_again(&mut self, which: Which, cx: &mut Context<'_>) {
+        let acknowledged = self.dialog(which).is_some_and(|d| d.acknowledged);
+        match self.phase {
+            // The ACK waits for the call's word.
+            Phase::Answered if !acknowledged => {}
+            Phase::Answered
+            | Phase::Prepared
+            | Phase::Calling
+            | Phase::Confirmed
+            | Phase::Ending { .. }
+            | Phase::Over => self.send_ack(which, cx),
+        }
+    }
+
+    /// Ends a dialog that nobody wants: ACK, then BYE.
+    fn take_down(&mut self, dialog: Dialog, cause: Cause, cx: &mut Context<'_>) {
+        if self.strays.len() == MAX_FORKS {
+            // Not acknowledged, the peer gives up by itself (RFC 3261 §13.3.1.4).
+            return;
+        }
+        let which = Which::Stray(self.strays.len());
+        self.strays.push(dialog);
+        self.send_ack(which, cx);
+        self.send_bye(which, cause, cx);
+    }
+
+    fn request_response(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
+        self.signal(false, super::summary(status), cx);
+        let request = &mut self.requests[index];
+        let step = request.transaction.handle(cx.now, ClientInput::Response(Class::of(status)));
+        let kind = request.kind;
+        match step {
+            ClientStep::Tell if Class::of(status) != Class::Provisional => {
+                self.requests[index].bytes = Bytes::new();
+                if let RequestKind::Bye { dialog, cause, challenges } = kind
+                    && let Some(Ok(authorization)) = self.authorize(response, status, Some(dialog), challenges)
+                {
+                    return self.send_bye_again(dialog, cause, challenges + 1, Some(&authorization), cx);
+                }
+                if kind == RequestKind::Cancel && status == 481 {
+                    // There is no such INVITE at the peer, or it has its final response already.
+                    self.forget_invite(response.cseq.number);
+                }
+                // 481 and 408 too: what the peer does not have is ended (RFC 3261 §15.1.1).
+                self.settle(cx);
+            }
+            ClientStep::Tell
+            | ClientStep::Nothing
+            | ClientStep::Retransmit
+            | ClientStep::AckAndTell
+            | ClientStep::Ack
+            | ClientStep::Expired => {}
+        }
+    }
+
+    fn forget_invite(&mut self, cseq: u32) {
+        if let Some(invite) = self.invites.iter_mut().find(|i| i.cseq == cseq && i.transaction.is_pending()) {
+            invite.transaction.terminate();
+        }
+    }
+
+    pub(super) fn client_timeouts(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.invites.len() {
+            let invite = &mut self.invites[index];
+            match invite.transaction.handle(cx.now, ClientInput::Timeout) {
+                ClientStep::Retransmit => self.send_request(self.invites[index].bytes.clone(), "INVITE", cx),
+                ClientStep::Expired => self.invite_expired(cx),
+                ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
+            }
+        }
+        let mut expired = false;
+        for index in 0..self.requests.len() {
+            let request = &mut self.requests[index];
+            match request.transaction.handle(cx.now, ClientInput::Timeout) {
+                ClientStep::Retransmit => {
+                    let (bytes, name) = (request.bytes.clone(), request.kind.name());
+                    self.send_request(bytes, name, cx);
+                }
+                ClientStep::Expired => expired = true,
+                ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
+            }
+        }
+        self.requests.retain(|r| !r.transaction.is_terminated());
+        if expired {
+            self.settle(cx);
+        }
+    }
+
+    fn invite_expired(&mut self, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Calling => self.lose(Loss::Timeout, cx),
+            Phase::Ending { .. } => self.settle(cx),
+            Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {}
+        }
+    }
+
+    /// How many challenges the last INVITE answers.
+    fn challenges(&self) -> u8 {
+        self.invites.iter().filter(|i| i.authorization.is_some()).count() as u8
+    }
+
+    fn send_invite(&mut self, authorization: Option<Authorization>, cx: &mut Context<'_>) {
+        let cseq = self.next_cseq();
+        let Some(bytes) = self.facts.invite(cseq, authorization.as_ref(), cx.product, &self.offer) else {
+            return self.lose(Loss::Transport, cx);
+        };
+        self.invites.push(Invite {
+            cseq,
+            branch: self.facts.branch(cseq),
+            transaction: InviteClient::start(cx.now),
+            bytes: bytes.clone(),
+            cancelled: false,
+            authorization,
+        });
+        self.send_request(bytes, "INVITE", cx);
+    }
+
+    /// Cancels what may be cancelled now; the rest waits for its provisional response.
+    pub(super) fn cancel_invites(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.invites.len() {
+            let transaction = &self.invites[index].transaction;
+            if transaction.is_pending() && !transaction.is_calling() {
+                self.cancel(index, cx);
+            }
+        }
+    }
+
+    fn cancel(&mut self, index: usize, cx: &mut Context<'_>) {
+        let invite = &mut self.invites[index];
+        if std::mem::replace(&mut invite.cancelled, true) {
+            return;
+        }
+        let (cseq, branch) = (invite.cseq, invite.branch);
+        if let Some(bytes) = self.facts.cancel(cseq) {
+            self.start_request(cseq, branch, bytes, RequestKind::Cancel, cx);
+        }
+    }
+
+    fn send_ack_failure(&mut self, index: usize, to_tag: Option<&str>, cx: &mut Context<'_>) {
+        let invite = &self.invites[index];
+        if let Some(bytes) = self.facts.ack_failure(invite.cseq, to_tag, invite.authorization.as_ref()) {
+            self.send_request(bytes, "ACK", cx);
+        }
+    }
+
+    pub(super) fn send_ack(&mut self, which: Which, cx: &mut Context<'_>) {
+        let Some(dialog) = self.dialog_mut(which) else { return };
+        dialog.acknowledged = true;
+        let Some(dialog) = self.dialog(which) else { return };
+        let invite = self.invites.iter().find(|i| i.cseq == dialog.invite_cseq);
+        let authorization = invite.and_then(|i| i.authorization.as_ref());
+        if let Some(bytes) = self.facts.ack(dialog, authorization) {
+            self.send_request(bytes, "ACK", cx);
+        }
+    }
+
+    pub(super) fn send_bye(&mut self, which: Which, cause: Cause, cx: &mut Context<'_>) {
+        self.send_bye_again(which, cause, 0, None, cx);
+    }
+
+    fn send_bye_again(
+        &mut self,
+        which: Which,
+        cause: Cause,
+        challenges: u8,
+        authorization: Option<&Authorization>,
+        cx: &mut Context<'_>,
+    ) {
+        let cseq = self.next_cseq();
+        let Some(dialog) = self.dialog(which) else { return };
+        if let Some(bytes) = self.facts.bye(dialog, cseq, cause, authorization) {
+            let branch = self.facts.branch(cseq);
+            self.start_request(cseq, branch, bytes, RequestKind::Bye { dialog: which, cause, challenges }, cx);
+        }
+    }
+
+    fn start_request(&mut self, cseq: u32, branch: Token, bytes: Bytes, kind: RequestKind, cx: &mut Context<'_>) {
+        let transaction = Client::start(cx.now);
+        self.requests.push(Request { cseq, branch, transaction, bytes: bytes.clone(), kind });
+        self.send_request(bytes, kind.name(), cx);
+    }
+}
+
+impl RequestKind {
+    fn method(self) -> Method {
+        match self {
+            RequestKind::Cancel => Method::Cancel,
+            RequestKind::Bye { .. } => Method::Bye,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            RequestKind::Cancel => "CANCEL",
+            RequestKind::Bye { .. } => "BYE",
+        }
+    }
+}
+
+/// The session description of a message, if that is what its body is.
+pub fn session(message: &Message<'_>) -> Option<Description> {
+    message.has_body(SDP).then(|| Description::parse(message.body).ok()).flatten()
+}
+
+/// The Q.850 cause of a Reason header (RFC 3326 §2), 1–127.
+pub fn cause(message: &Message<'_>) -> Option<Cause> {
+    message.list(HeaderName::Reason).find_map(|reason| {
+        let (protocol, params) = reason.split_once(';')?;
+        let value = params.split(';').find_map(|p| {
+            let (name, value) = p.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("cause").then(|| value.trim())
+        })?;
+        let q850 = value.parse().ok().filter(|cause| (1..=127).contains(cause))?;
+        protocol.trim().eq_ignore_ascii_case("Q.850").then_some(Cause { q850 })
+    })
+}
