@@ -31,7 +31,7 @@ fn id_of(text: &str) -> Result<CallId, Problem> {
 }
 
 async fn find(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
-    let organization = caller.organization.clone();
+    let organization = caller.organization.id.clone();
     api.read(move |reads| reads.get(&organization, call)).await?.ok_or_else(Problem::not_found)
 }
 
@@ -58,7 +58,7 @@ pub async fn hangup(
     if let Some(response) = replay(&api, key.as_ref()).await? {
         return Ok(response);
     }
-    let organization = caller.organization.clone();
+    let organization = caller.organization.id.clone();
     let status = match ask(&api, Command::Hangup { organization, call }).await? {
         Reply::Hangup { call: _, status } => status,
         Reply::NotLive => find(&api, &caller, call).await?.status,

@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::idempotency::{Repeatable, conflict};
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
-use crate::guardrails::{Attempt, Refusal};
+use crate::guardrails::Attempt;
 use crate::model::{CallId, Confirm, Status};
 use crate::store::Answer;
 use crate::switch::{Command, Dial, IdempotencyKey, Reply};
@@ -61,15 +61,16 @@ fn read(api: &Api, caller: &Caller, mut fields: Fields, key: Option<IdempotencyK
     fields.must_be_false("amd", "answering machine detection does not exist yet; leave it out");
     fields.finish()?;
     let (Some(to), Some(from), Some(connect)) = (to, from, connect) else { return Err(Problem::internal()) };
+    let organization = &*caller.organization;
     Ok(Dial {
-        organization: caller.organization.clone(),
+        organization: organization.id.clone(),
         user: caller.user.clone(),
         from,
         to,
         connect,
-        confirm: confirm.unwrap_or(caller.confirm),
+        confirm: confirm.unwrap_or(organization.confirm),
         ring_timeout: ring_timeout.unwrap_or(api.default_ring_timeout),
-        max_duration: max_duration.unwrap_or(caller.max_duration).min(caller.max_duration),
+        max_duration: max_duration.unwrap_or(organization.max_duration).min(organization.max_duration),
         client_name: client_name.map(Arc::from),
         client_label: client_label.map(Arc::from),
         answer: dialed,
@@ -82,22 +83,9 @@ async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Probl
         Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
         Reply::Replayed(answer) => Ok(stored(answer, true)),
         Reply::Conflict { request_id } => Err(conflict(&request_id)),
-        Reply::Refused(why) => Err(refused(api, caller, why).await),
+        Reply::Refused(why) => Err(refusal::refused(why, &caller.organization.limits)),
         Reply::Unavailable(why) => Err(refusal::unavailable(why)),
         Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
-    }
-}
-
-/// A refusal, with the limit that it met when that is one that counts.
-async fn refused(api: &Api, caller: &Caller, why: Refusal) -> Problem {
-    let problem = refusal::refused(why);
-    if !matches!(why, Refusal::RateLimited { .. } | Refusal::ConcurrencyLimit) {
-        return problem;
-    }
-    let (organization, now) = (caller.organization.clone(), (api.clock)());
-    match api.read(move |reads| reads.usage(&organization, now)).await {
-        Ok(usage) => refusal::with_limits(problem, why, &usage.limits),
-        Err(_) => problem,
     }
 }
 
@@ -107,7 +95,7 @@ async fn preview(api: &Api, dial: Dial) -> Result<Response, Problem> {
     let call = CallId::from_bytes([0; 16]);
     let Dial { organization, user, from, to, connect, .. } = dial;
     let attempt = Attempt { call, organization, user, from, to, connect };
-    let preview = api.read(move |reads| reads.preview(&attempt, now)).await?;
+    let preview = api.read(move |reads| reads.preview(attempt, now)).await?.ok_or_else(Problem::not_found)?;
     Ok(Data { data: guardrails::verdict(&preview, &api.currency) }.into_response())
 }
 

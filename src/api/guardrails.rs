@@ -92,8 +92,8 @@ fn retry_after(refusal: Refusal) -> Option<u64> {
 pub struct Guardrails {
     caller_id: CallerIds,
     destination: Destinations,
-    rate: Counted<u32>,
-    concurrency: Counted<u32>,
+    rate: Counted<u64>,
+    concurrency: Counted<u64>,
     spend: Spend,
 }
 
@@ -130,20 +130,31 @@ struct Spend {
 pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller) -> Result<Data<Guardrails>, Problem> {
     caller.needs("calls:read")?;
     let now = (api.clock)();
-    let usage = api.read(move |reads| reads.usage(&caller.organization, now)).await?;
-    Ok(Data { data: view(usage, &api.currency) })
+    let usage =
+        api.read(move |reads| reads.usage(&caller.organization.id, now)).await?.ok_or_else(Problem::not_found)?;
+    Ok(Data { data: view(&usage, &api.currency) })
 }
 
-fn view(usage: Usage, currency: &Arc<str>) -> Guardrails {
-    let Usage { limits, legs, calls, spent_today: spent, reserved, allowed_destinations, numbers } = usage;
-    let counted = |unit, limit: u32, used: u32| Counted { unit, limit, used, remaining: limit.saturating_sub(used) };
-    let (limit, used) = (limits.daily_spend_limit, spent + reserved);
+fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
+    let organization = &*usage.organization;
+    let limits = &organization.limits;
+    let counted = |unit, limit: u32, used: u64| {
+        let limit = u64::from(limit);
+        Counted { unit, limit, used, remaining: limit.saturating_sub(used) }
+    };
+    let (limit, used) = (limits.daily_spend_limit, usage.spent_today + usage.reserved);
     let money = Counted { unit: "money", limit, used, remaining: limit.saturating_sub_to_zero(used) };
     Guardrails {
-        caller_id: CallerIds { numbers },
-        destination: Destinations { allowed_destinations },
-        rate: counted("calls in 60 s", limits.max_calls_per_minute, calls),
-        concurrency: counted("legs", limits.max_concurrent_legs, legs),
-        spend: Spend { money, spent, reserved, currency: Arc::clone(currency), timezone: limits.timezone },
+        caller_id: CallerIds { numbers: organization.numbers.clone() },
+        destination: Destinations { allowed_destinations: organization.allowed_destinations.clone() },
+        rate: counted("calls in 60 s", limits.max_calls_per_minute, usage.calls as u64),
+        concurrency: counted("legs", limits.max_concurrent_legs, usage.legs),
+        spend: Spend {
+            money,
+            spent: usage.spent_today,
+            reserved: usage.reserved,
+            currency: Arc::clone(currency),
+            timezone: limits.timezone.clone(),
+        },
     }
 }

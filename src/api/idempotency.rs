@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::answer::{Problem, stored};
 use super::json::Json;
 use super::request_id::RequestLabel;
-use super::{Api, Caller, Earlier};
+use super::{Api, Caller};
 use crate::store::{Answer, Idempotency};
 use crate::switch::IdempotencyKey;
 
@@ -72,20 +72,16 @@ pub fn conflict(request_id: &str) -> Problem {
 
 /// The stored answer to this request, if it was answered before.
 pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Response>, Problem> {
-    let Some(key) = key.cloned() else { return Ok(None) };
-    let now = (api.clock)();
-    match api.read(move |reads| reads.find_answer(&key, now)).await? {
-        None => Ok(None),
-        Some(Earlier::Answered(answer)) => Ok(Some(stored(answer, true))),
-        Some(Earlier::Differs { request_id }) => Err(conflict(&request_id)),
-    }
+    let Some(IdempotencyKey { key, body, request_id: _ }) = key.cloned() else { return Ok(None) };
+    let Some(first) = api.read(move |reads| reads.find_answer(&key)).await? else { return Ok(None) };
+    if first.body == body { Ok(Some(stored(first.answer, true))) } else { Err(conflict(&first.request_id)) }
 }
 
-/// Keeps a success for repetitions, and answers with it.
+/// Keeps a success for repetitions, and answers with the one that came first.
 pub async fn keep(api: &Api, key: IdempotencyKey, answer: Answer) -> Result<Response, Problem> {
     let IdempotencyKey { key, body, request_id } = key;
     let now = (api.clock)();
-    let kept = Idempotency { key, body, request_id, answer: answer.clone() };
-    api.read(move |reads| reads.store_answer(kept, now)).await?;
-    Ok(stored(answer, false))
+    let kept = Idempotency { key, body, request_id, answer };
+    let first = api.read(move |reads| reads.store_answer(kept, now)).await?;
+    if first.body == body { Ok(stored(first.answer, false)) } else { Err(conflict(&first.request_id)) }
 }

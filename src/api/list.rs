@@ -34,10 +34,10 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Resu
     caller.needs("calls:read")?;
     let filter = filter(&uri)?;
     let page_size = filter.limit;
-    let organization = caller.organization.clone();
+    let organization = caller.organization.id.clone();
     let page = api.read(move |reads| reads.list(&organization, &filter)).await?;
     let data = page.calls.iter().map(|call| record(call, &api.currency, true)).collect();
-    let cursor = page.next.map(|at| at.to_string());
+    let cursor = page.next.map(|at| format!("{at:016x}"));
     Ok(json(StatusCode::OK, &Listed { data, meta: Meta { cursor, page_size } }))
 }
 
@@ -46,7 +46,10 @@ fn filter(uri: &Uri) -> Result<ListFilter, Problem> {
     let limit = query.parsed("limit", "a whole number from 1 to 100", |text| {
         text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n))
     });
-    let cursor = query.parsed("cursor", "the cursor of a page before", |text| text.parse().ok());
+    let cursor = query.parsed("cursor", "the cursor of a page before", |text| {
+        let plain = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if plain { i64::from_str_radix(text, 16).ok() } else { None }
+    });
     let time = |query: &mut Fields, name| {
         query.parsed(name, "a time such as 2026-01-31T09:00:00.000Z", Timestamp::parse_rfc3339)
     };

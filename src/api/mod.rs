@@ -18,6 +18,7 @@ mod auth;
 mod body;
 mod calls;
 mod dial;
+mod engine;
 mod fields;
 mod guardrails;
 mod idempotency;
@@ -32,7 +33,7 @@ mod serve;
 pub use admin::{Admin, admin_router};
 pub use dial::dialed;
 pub use json::Json;
-pub use ports::{Ask, Busy, Caller, Earlier, ListFilter, Page, Reads, StoreDown, Usage};
+pub use ports::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
 pub use record::record;
 pub use serve::{ServeLimits, serve};
 

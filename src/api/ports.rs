@@ -1,14 +1,14 @@
 //! What the edge needs of the others: one way to the switch, and the reads of the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::guardrails::{Attempt, Limits, Preview};
-use crate::model::{CallId, CallRecord, Confirm, E164, Money, OrganizationId, Status, Timestamp, UserId};
-use crate::store::{Answer, Idempotency};
-use crate::switch::{Command, IdempotencyKey, Reply};
+use crate::config::OrganizationConfig;
+use crate::guardrails::{Attempt, Preview};
+use crate::model::{CallId, CallRecord, E164, Money, OrganizationId, Status, Timestamp, UserId};
+use crate::store::Idempotency;
+use crate::switch::{Command, Reply};
 
 /// The way to the switch: a bounded queue.
 pub trait Ask: Send + Sync + 'static {
@@ -29,14 +29,12 @@ pub struct StoreDown;
 pub struct Caller {
     /// SHA-256 of the key.
     pub key: [u8; 32],
-    pub organization: OrganizationId,
+    /// With its limits and its defaults for calls.
+    pub organization: Arc<OrganizationConfig>,
     pub user: UserId,
     /// The user's own phone.
     pub phone: Option<E164>,
     pub scopes: Arc<[String]>,
-    /// The organization's own.
-    pub confirm: Confirm,
-    pub max_duration: Duration,
 }
 
 /// Which calls a list shows.
@@ -45,12 +43,12 @@ pub struct ListFilter {
     /// 1–100.
     pub limit: usize,
     /// Where the last page ended.
-    pub cursor: Option<CallId>,
+    pub cursor: Option<i64>,
     pub status: Option<Status>,
     pub from: Option<E164>,
     pub to: Option<E164>,
     pub user: Option<UserId>,
-    /// By the time at which the first INVITE left; the first inclusive, the second exclusive.
+    /// Of `created_at`; the first inclusive, the second exclusive.
     pub after: Option<Timestamp>,
     pub before: Option<Timestamp>,
 }
@@ -60,31 +58,20 @@ pub struct ListFilter {
 pub struct Page {
     pub calls: Vec<CallRecord>,
     /// `None` on the last page.
-    pub next: Option<CallId>,
+    pub next: Option<i64>,
 }
 
 /// What an organization may use and what it uses now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Usage {
-    pub limits: Limits,
-    pub legs: u32,
+    /// What is declared of it, limits and all.
+    pub organization: Arc<OrganizationConfig>,
+    pub legs: u64,
     /// In the last 60 s.
-    pub calls: u32,
+    pub calls: usize,
     pub spent_today: Money,
     /// Held by calls that live.
     pub reserved: Money,
-    /// `+1`, `!+1900`.
-    pub allowed_destinations: Vec<String>,
-    pub numbers: Vec<E164>,
-}
-
-/// An earlier request with the same `Idempotency-Key`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Earlier {
-    /// With the same body.
-    Answered(Answer),
-    /// With another body, by this request.
-    Differs { request_id: Arc<str> },
 }
 
 /// What the edge reads and, for answers outside a call's transaction, writes. All but
@@ -95,12 +82,13 @@ pub trait Reads: Send + Sync + 'static {
     /// `None` also for a call of another organization.
     fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreDown>;
     fn list(&self, organization: &OrganizationId, filter: &ListFilter) -> Result<Page, StoreDown>;
-    fn preview(&self, attempt: &Attempt, now: Timestamp) -> Result<Preview, StoreDown>;
-    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Usage, StoreDown>;
-    /// What became of an earlier request with this key, if its answer is still kept.
-    fn find_answer(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Earlier>, StoreDown>;
-    /// Keeps a success for repetitions; one that is kept already stays.
-    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<(), StoreDown>;
+    /// `None` for an unknown organization.
+    fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown>;
+    /// `None` for an unknown organization.
+    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown>;
+    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown>;
+    /// The answer that stands from now on: the given one, or the one that came first.
+    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown>;
     /// Whether the store can be reached.
     fn ping(&self) -> Result<(), StoreDown>;
 }

@@ -18,7 +18,8 @@ const BUSY_RETRY_SECONDS: u64 = 1;
 /// A trunk is asked every 30 s whether it is back.
 const TRUNK_RETRY_SECONDS: u64 = 30;
 
-pub fn refused(refusal: Refusal) -> Problem {
+/// With the limit, where it is one that counts (draft-ietf-httpapi-ratelimit-headers §3 and §4).
+pub fn refused(refusal: Refusal, limits: &Limits) -> Problem {
     let forbidden = |code, message| Problem::new(StatusCode::FORBIDDEN, code, message);
     let too_many = |code, message| Problem::new(StatusCode::TOO_MANY_REQUESTS, code, message);
     match refusal {
@@ -28,12 +29,17 @@ pub fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::DestinationNotAllowed(problem) => destination(problem),
         Refusal::RateLimited { retry_after_us } => {
+            let (limit, wait) = (limits.max_calls_per_minute, whole_seconds(retry_after_us));
             too_many("rate_limited", "too many calls in the last 60 seconds; try again after Retry-After")
-                .retry_after(whole_seconds(retry_after_us))
+                .retry_after(wait)
+                .header(RATE_LIMIT_POLICY, format!("\"calls\";q={limit};w=60"))
+                .header(RATE_LIMIT, format!("\"calls\";r=0;t={wait}"))
         }
         Refusal::ConcurrencyLimit => {
             too_many("concurrency_limit", "too many legs are in use, and a call takes two; end one or wait")
                 .retry_after(LEGS_RETRY_SECONDS)
+                .header(RATE_LIMIT_POLICY, format!("\"legs\";q={}", limits.max_concurrent_legs))
+                .header(RATE_LIMIT, format!("\"legs\";r=0;t={LEGS_RETRY_SECONDS}"))
         }
         Refusal::SpendLimitExceeded { retry_after_us } => forbidden(
             "spend_limit_exceeded",
@@ -41,24 +47,6 @@ pub fn refused(refusal: Refusal) -> Problem {
         )
         .retry_after(whole_seconds(retry_after_us)),
     }
-}
-
-/// What the limit is, for a refusal that counts (draft-ietf-httpapi-ratelimit-headers §3 and §4).
-pub fn with_limits(problem: Problem, refusal: Refusal, limits: &Limits) -> Problem {
-    let (policy, state) = match refusal {
-        Refusal::RateLimited { retry_after_us } => {
-            let wait = whole_seconds(retry_after_us);
-            (format!("\"calls\";q={};w=60", limits.max_calls_per_minute), format!("\"calls\";r=0;t={wait}"))
-        }
-        Refusal::ConcurrencyLimit => {
-            (format!("\"legs\";q={}", limits.max_concurrent_legs), format!("\"legs\";r=0;t={LEGS_RETRY_SECONDS}"))
-        }
-        Refusal::CallerIdNotVerified
-        | Refusal::Unknown
-        | Refusal::DestinationNotAllowed(_)
-        | Refusal::SpendLimitExceeded { .. } => return problem,
-    };
-    problem.header(RATE_LIMIT_POLICY, policy).header(RATE_LIMIT, state)
 }
 
 /// Rounded up: a request at that second must pass.

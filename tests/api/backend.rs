@@ -1,116 +1,96 @@
-//! What stands behind the edge: the production guardrails on accounts in memory, and a switch that
-//! admits and rings nobody.
+//! What stands behind the edge: the production store on a file of its own, and a switch that admits
+//! calls and rings nobody.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use revbridge::api::{Ask, Busy, Caller, Earlier, ListFilter, Page, Reads, StoreDown, Usage};
+use revbridge::api::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
 use revbridge::config::Config;
-use revbridge::guardrails::{self, Account, Allowlist, Attempt, Preview, PriceTable, Refusal, Rules};
+use revbridge::guardrails::{Attempt, Preview};
 use revbridge::model::{
-    CallId, CallRecord, CredentialType, IdSource, LegRecord, Money, OrganizationId, Path, Status, Timestamp,
+    CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
+    Path, Status, Timestamp,
 };
-use revbridge::store::{Commit, Committed, Idempotency, Step, apply};
-use revbridge::switch::{Command, Dial, IdempotencyKey, Reply};
+use revbridge::store::sqlite::{Declared, SqliteStore};
+use revbridge::store::{Answer, Commit, Committed, Idempotency, Step};
+use revbridge::switch::{Command, Dial, Reply, Unavailable};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
-
-/// Everything in one place, behind one lock, as the store's one writer is.
-pub struct Backend {
-    state: Mutex<State>,
-    callers: BTreeMap<[u8; 32], Caller>,
-    /// The switch's queue is full.
-    pub full: AtomicBool,
-    /// The store cannot be reached.
-    pub down: AtomicBool,
-}
-
-struct State {
-    ids: IdSource,
-    accounts: BTreeMap<OrganizationId, Account>,
-    /// In the order of their ids.
-    records: BTreeMap<CallId, CallRecord>,
-    answers: HashMap<[u8; 32], Idempotency>,
-}
 
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_micros(since.as_micros() as u64)
 }
 
+/// The store, and the calls that the switch holds.
+pub struct Backend {
+    store: OnceLock<SqliteStore>,
+    ids: Mutex<IdSource>,
+    next_commit: AtomicU64,
+    waiting: Mutex<HashMap<CommitId, Waiting>>,
+    live: Mutex<HashMap<CallId, CallRecord>>,
+    admitted: AtomicUsize,
+    /// The switch's queue is full.
+    pub full: AtomicBool,
+    /// The store cannot be reached.
+    pub down: AtomicBool,
+    _directory: TempDir,
+}
+
+/// Who waits for a commit, and what is said when it is durable.
+struct Waiting {
+    reply: oneshot::Sender<Reply>,
+    record: CallRecord,
+    answer: Option<Answer>,
+}
+
 impl Backend {
-    pub fn new(config: &Config) -> Self {
-        let prices = PriceTable::new(config.prices.iter().map(|(prefix, price)| (prefix.as_str(), *price))).unwrap();
-        let prices = Arc::new(prices);
-        let mut accounts = BTreeMap::new();
-        let mut callers = BTreeMap::new();
-        for o in &config.organizations {
-            let allowed = Allowlist::parse(o.allowed_destinations.iter().map(String::as_str)).unwrap();
-            let rules = Rules::new(o.limits.clone(), allowed, o.numbers.clone(), Arc::clone(&prices)).unwrap();
-            accounts.insert(o.id.clone(), Account::new(rules));
-            for key in &o.keys {
-                let user = o.users.iter().find(|u| u.id == key.user).unwrap();
-                let caller = Caller {
-                    key: key.sha256,
-                    organization: o.id.clone(),
-                    user: user.id.clone(),
-                    phone: user.phone,
-                    scopes: key.scopes.clone().into(),
-                    confirm: o.confirm,
-                    max_duration: o.max_duration,
-                };
-                callers.insert(key.sha256, caller);
+    pub fn new(config: &Config) -> Arc<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.db");
+        let backend = Arc::new(Self {
+            store: OnceLock::new(),
+            ids: Mutex::new(IdSource::new([7; 32])),
+            next_commit: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            live: Mutex::default(),
+            admitted: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            _directory: directory,
+        });
+        let behind = Arc::downgrade(&backend);
+        let answer = move |id, committed| {
+            if let Some(backend) = behind.upgrade() {
+                backend.committed(id, committed);
             }
-        }
-        let ids = IdSource::new([7; 32]);
-        let state = State { ids, accounts, records: BTreeMap::new(), answers: HashMap::new() };
-        Self { state: Mutex::new(state), callers, full: AtomicBool::new(false), down: AtomicBool::new(false) }
+        };
+        let (store, _) = SqliteStore::open(&path, &Declared::from(config), answer).unwrap();
+        assert!(backend.store.set(store).is_ok());
+        backend
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, State>, StoreDown> {
-        if self.down.load(Ordering::SeqCst) { Err(StoreDown) } else { Ok(self.state.lock().unwrap()) }
+    fn store(&self) -> &SqliteStore {
+        self.store.get().expect("opened with the backend")
+    }
+
+    fn reads(&self) -> Result<&SqliteStore, StoreDown> {
+        if self.down.load(Ordering::SeqCst) { Err(StoreDown) } else { Ok(self.store()) }
     }
 
     /// Calls that were ever admitted.
     pub fn admitted(&self) -> usize {
-        self.state.lock().unwrap().records.len()
+        self.admitted.load(Ordering::SeqCst)
     }
 
     pub fn usage_of(&self, organization: &str) -> Usage {
-        self.usage(&OrganizationId(organization.into()), now()).unwrap()
-    }
-}
-
-impl State {
-    fn dial(&mut self, dial: &Dial) -> Reply {
-        if let Some(key) = &dial.idempotency
-            && let Some(first) = self.answers.get(&key.key)
-        {
-            return if first.body == key.body {
-                Reply::Replayed(first.answer.clone())
-            } else {
-                Reply::Conflict { request_id: Arc::clone(&first.request_id) }
-            };
-        }
-        let commit = self.admission(dial);
-        let Some(account) = self.accounts.get_mut(&dial.organization) else { return Reply::Refused(Refusal::Unknown) };
-        let applied = apply(account, &commit);
-        let Some(write) = applied.write else {
-            let Committed::Refused(why) = applied.committed else { panic!("neither granted nor refused") };
-            return Reply::Refused(why);
-        };
-        self.records.insert(commit.call, write.record);
-        let answer = (dial.answer)(commit.call, dial);
-        if let Some(IdempotencyKey { key, body, request_id }) = dial.idempotency.clone() {
-            self.answers.insert(key, Idempotency { key, body, request_id, answer: answer.clone() });
-        }
-        Reply::Dialed { call: commit.call, answer }
+        Reads::usage(self.store(), &OrganizationId(organization.into()), now()).unwrap().unwrap()
     }
 
-    fn admission(&mut self, dial: &Dial) -> Commit {
+    fn dial(&self, dial: &Dial, reply: oneshot::Sender<Reply>) {
         let at = now();
-        let call = self.ids.call(at);
+        let call = self.ids.lock().unwrap().call(at);
         let attempt = Attempt {
             call,
             organization: dial.organization.clone(),
@@ -119,27 +99,68 @@ impl State {
             to: dial.to,
             connect: dial.connect,
         };
-        Commit {
-            call,
-            organization: dial.organization.clone(),
-            at,
-            step: Step::Admit(attempt),
-            record: queued(call, at, dial),
-            snapshot: None,
-            facts: Vec::new(),
-            idempotency: None,
-        }
+        let answer = (dial.answer)(call, dial);
+        let idempotency = dial.idempotency.clone().map(|key| Idempotency {
+            key: key.key,
+            body: key.body,
+            request_id: key.request_id,
+            answer: answer.clone(),
+        });
+        self.submit(queued(call, at, dial), Step::Admit(attempt), idempotency, Some(answer), reply);
     }
 
-    fn hang_up(&mut self, organization: &OrganizationId, call: CallId) -> Reply {
-        let found = self.records.get_mut(&call).filter(|r| r.organization_id == *organization);
-        let Some(record) = found.filter(|r| !r.status.is_terminal()) else { return Reply::NotLive };
+    fn hang_up(&self, organization: &OrganizationId, call: CallId, reply: oneshot::Sender<Reply>) {
+        let mut live = self.live.lock().unwrap();
+        let Some(mut record) = live.remove(&call) else { return drop(reply.send(Reply::NotLive)) };
+        if record.organization_id != *organization {
+            live.insert(call, record);
+            return drop(reply.send(Reply::NotLive));
+        }
         record.status = Status::Canceled;
         record.ended_at = Some(now());
-        if let Some(account) = self.accounts.get_mut(organization) {
-            account.settle(call, Money::ZERO);
-        }
-        Reply::Hangup { call, status: Status::Canceled }
+        record.ended_by = Some(EndedBy::Api);
+        record.end_reason = Some(EndReason::ApiHangup);
+        self.submit(record, Step::Settle { cost: Money::ZERO }, None, None, reply);
+    }
+
+    fn submit(
+        &self,
+        record: CallRecord,
+        step: Step,
+        idempotency: Option<Idempotency>,
+        answer: Option<Answer>,
+        reply: oneshot::Sender<Reply>,
+    ) {
+        let id = CommitId(self.next_commit.fetch_add(1, Ordering::SeqCst));
+        let commit = Commit {
+            call: record.id,
+            organization: record.organization_id.clone(),
+            at: now(),
+            step,
+            record: record.clone(),
+            snapshot: None,
+            facts: Vec::new(),
+            idempotency,
+        };
+        self.waiting.lock().unwrap().insert(id, Waiting { reply, record, answer });
+        self.store().submit(id, Box::new(commit));
+    }
+
+    fn committed(&self, id: CommitId, committed: Committed) {
+        let Waiting { reply, record, answer } = self.waiting.lock().unwrap().remove(&id).expect("one answer each");
+        let call = record.id;
+        let _ = reply.send(match (committed, answer) {
+            (Committed::Admitted { .. }, Some(answer)) => {
+                self.admitted.fetch_add(1, Ordering::SeqCst);
+                self.live.lock().unwrap().insert(call, record);
+                Reply::Dialed { call, answer }
+            }
+            (Committed::Done, None) => Reply::Hangup { call, status: record.status },
+            (Committed::Refused(why), _) => Reply::Refused(why),
+            (Committed::Replayed(answer), _) => Reply::Replayed(answer),
+            (Committed::Conflict { request_id }, _) => Reply::Conflict { request_id },
+            (_, _) => Reply::Unavailable(Unavailable::Store),
+        });
     }
 }
 
@@ -160,7 +181,7 @@ fn queued(id: CallId, at: Timestamp, dial: &Dial) -> CallRecord {
         started_at: None,
         answered_at: None,
         ended_at: None,
-        day: revbridge::model::Day(0),
+        day: Day(0),
         billable_seconds: 0,
         cost: Money::ZERO,
         ended_by: None,
@@ -180,85 +201,46 @@ impl Ask for Door {
         if self.0.full.load(Ordering::SeqCst) {
             return Err(Busy);
         }
-        let backend = Arc::clone(&self.0);
-        // As in production, the answer comes from another thread and later.
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            let mut state = backend.state.lock().unwrap();
-            let _ = reply.send(match command {
-                Command::Dial(dial) => state.dial(&dial),
-                Command::Hangup { organization, call } => state.hang_up(&organization, call),
-                Command::Drain { .. } => Reply::Draining,
-            });
-        });
+        match command {
+            Command::Dial(dial) => self.0.dial(&dial, reply),
+            Command::Hangup { organization, call } => self.0.hang_up(&organization, call, reply),
+            Command::Drain { .. } => drop(reply.send(Reply::Draining)),
+        }
         Ok(())
     }
 }
 
+/// The production engine, but for the times when a test takes it away.
 impl Reads for Backend {
     fn authenticate(&self, sha256: &[u8; 32]) -> Option<Caller> {
-        self.callers.get(sha256).cloned()
+        Reads::authenticate(self.store(), sha256)
     }
 
     fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreDown> {
-        let state = self.lock()?;
-        Ok(state.records.get(&call).filter(|r| r.organization_id == *organization).cloned())
+        Reads::get(self.reads()?, organization, call)
     }
 
     fn list(&self, organization: &OrganizationId, filter: &ListFilter) -> Result<Page, StoreDown> {
-        let state = self.lock()?;
-        let mut calls: Vec<CallRecord> = state
-            .records
-            .values()
-            .rev()
-            .filter(|r| r.organization_id == *organization && filter.cursor.is_none_or(|c| r.id < c))
-            .filter(|r| filter.status.is_none_or(|s| r.status == s) && filter.to.is_none_or(|to| r.to_number == to))
-            .take(filter.limit + 1)
-            .cloned()
-            .collect();
-        let more = calls.len() > filter.limit;
-        calls.truncate(filter.limit);
-        let next = calls.last().filter(|_| more).map(|r| r.id);
-        Ok(Page { calls, next })
+        Reads::list(self.reads()?, organization, filter)
     }
 
-    fn preview(&self, attempt: &Attempt, now: Timestamp) -> Result<Preview, StoreDown> {
-        Ok(guardrails::preview(&self.lock()?.accounts[&attempt.organization], attempt, now))
+    fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown> {
+        Reads::preview(self.reads()?, attempt, now)
     }
 
-    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Usage, StoreDown> {
-        let state = self.lock()?;
-        let account = &state.accounts[organization];
-        let today = account.day_use(now.day(&account.rules.zone));
-        Ok(Usage {
-            limits: account.rules.limits.clone(),
-            legs: account.legs_in_use() as u32,
-            calls: account.admitted_in_minute(now) as u32,
-            spent_today: today.spent,
-            reserved: today.reserved,
-            allowed_destinations: vec!["+1".to_owned()],
-            numbers: account.rules.numbers.clone(),
-        })
+    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
+        Reads::usage(self.reads()?, organization, now)
     }
 
-    fn find_answer(&self, key: &IdempotencyKey, _: Timestamp) -> Result<Option<Earlier>, StoreDown> {
-        let state = self.lock()?;
-        let found = state.answers.get(&key.key);
-        Ok(found.map(|found| {
-            if found.body == key.body {
-                Earlier::Answered(found.answer.clone())
-            } else {
-                Earlier::Differs { request_id: Arc::clone(&found.request_id) }
-            }
-        }))
+    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {
+        Reads::find_answer(self.reads()?, key)
     }
 
-    fn store_answer(&self, answer: Idempotency, _: Timestamp) -> Result<(), StoreDown> {
-        self.lock()?.answers.entry(answer.key).or_insert(answer);
-        Ok(())
+    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown> {
+        Reads::store_answer(self.reads()?, answer, now)
     }
 
     fn ping(&self) -> Result<(), StoreDown> {
-        self.lock().map(drop)
+        Reads::ping(self.reads()?)
     }
 }

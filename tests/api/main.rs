@@ -1,7 +1,7 @@
 //! The HTTP edge over real sockets: every request that must not work, and the ones that must.
 //!
-//! The router and its connections are the production ones; behind them stand the production guardrails
-//! on accounts in memory, and a switch that admits calls and rings nobody.
+//! The router, its connections and the store with its guardrails are the production ones; only the switch
+//! is not: it admits calls and rings nobody.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // A client needs sockets, threads and time.
 
 mod backend;

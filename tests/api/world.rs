@@ -44,7 +44,7 @@ impl World {
     /// With these limits for the first organization.
     pub fn with(limits: &str) -> Self {
         let config = Config::parse(&config(limits), "world").unwrap();
-        let backend = Arc::new(Backend::new(&config));
+        let backend = Backend::new(&config);
         let api = Api {
             switch: Box::new(Door(Arc::clone(&backend))),
             reads: Arc::clone(&backend) as Arc<dyn revbridge::api::Reads>,
