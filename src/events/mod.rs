@@ -96,6 +96,8 @@ pub enum Notice {
         call: CallId,
         side: Side,
         method: &'static str,
+        /// What the guard found; names our own headers only.
+        what: Arc<str>,
     },
     TrunkHealth {
         trunk: Arc<str>,

@@ -42,8 +42,8 @@ pub fn say(notice: &Notice) {
             %call, status = status.as_str(), end_reason = reason.as_str(),
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), "call ended"
         ),
-        Notice::MaskingBlocked { call, side, method } => {
-            error!(%call, leg = %side.letter(), method, "request stopped: it held the other party's identity");
+        Notice::MaskingBlocked { call, side, method, what } => {
+            error!(%call, leg = %side.letter(), method, %what, "request stopped: it held the other party's identity");
         }
         Notice::TrunkHealth { trunk, in_service: true } => info!(trunk = trunk.as_ref(), "trunk in service"),
         Notice::TrunkHealth { trunk, in_service: false } => warn!(trunk = trunk.as_ref(), "trunk out of service"),
