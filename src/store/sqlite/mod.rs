@@ -32,7 +32,7 @@ use std::time::{Instant, SystemTime};
 
 use self::directory::Directory;
 use self::reader::Reader;
-use self::writer::{Order, Writer};
+use self::writer::{Order, Pace, Writer};
 use super::{Commit, Committed, Idempotency, Recovered};
 use crate::config::OrganizationConfig;
 use crate::guardrails::{self, Account, Attempt, Preview};
@@ -106,6 +106,7 @@ impl SqliteStore {
             failing: false,
             last_beat: None,
             forgotten: Vec::new(),
+            pace: Pace::new(),
         };
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| StoreError::File(path.to_owned(), error))?;

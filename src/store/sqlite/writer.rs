@@ -23,6 +23,13 @@ use crate::store::{Commit, Committed, Idempotency, Step};
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
 
+/// A group of this many waits for no more: what one more saves is next to nothing.
+const COMPANY: usize = 16;
+
+/// The longest that a commit waits for company. When commits come further apart than this, on average,
+/// there is none to wait for.
+const LONGEST: Duration = Duration::from_millis(5);
+
 /// How often the file is told that the process lives, and old answers are dropped.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -52,6 +59,30 @@ pub(super) struct Writer {
     pub failing: bool,
     pub last_beat: Option<Instant>,
     pub forgotten: Vec<CallId>,
+    pub pace: Pace,
+}
+
+/// How far apart commits come, as a moving average over about eight of them.
+pub(super) struct Pace {
+    last: Instant,
+    gap: Duration,
+}
+
+impl Pace {
+    pub fn new() -> Self {
+        Self { last: Instant::now(), gap: LONGEST * 2 }
+    }
+
+    fn commit(&mut self, at: Instant) {
+        // A long silence is no longer a silence after a few commits.
+        let gap = at.saturating_duration_since(self.last).min(LONGEST * 8);
+        self.last = self.last.max(at);
+        self.gap = (self.gap * 7 + gap) / 8;
+    }
+
+    fn is_dense(&self) -> bool {
+        self.gap < LONGEST
+    }
 }
 
 /// Who wants to see an account; there is none for an unknown organization.
@@ -78,6 +109,11 @@ impl Group {
         self.stop || self.commits.len() + self.answers.len() >= GROUP
     }
 
+    /// One sync serves enough, or nothing else may join.
+    fn is_due(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.is_full() || self.commits.len() >= COMPANY || self.due.is_some_and(|due| due <= now())
+    }
+
     fn due_within(&mut self, from: Instant, patience: Duration) {
         let due = from + patience;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
@@ -91,7 +127,7 @@ fn patience(step: &Step) -> Duration {
     match step {
         Step::PermitLeg(_) => Duration::from_micros(300),
         Step::Admit(_) | Step::Extend { .. } => Duration::from_millis(3),
-        Step::Keep | Step::Settle { .. } => Duration::from_millis(5),
+        Step::Keep | Step::Settle { .. } => LONGEST,
     }
 }
 
@@ -112,6 +148,7 @@ impl Writer {
         while !group.is_full() {
             let order = match self.orders.try_recv() {
                 Ok(order) => Ok(order),
+                Err(_) if group.is_due(Instant::now) => return group,
                 Err(_) => match self.wait(&group) {
                     Some(wait) => self.orders.recv_timeout(wait),
                     None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -139,7 +176,9 @@ impl Writer {
     fn take(&mut self, order: Order, group: &mut Group) {
         match order {
             Order::Commit(id, commit, since) => {
-                group.due_within(since, patience(&commit.step));
+                self.pace.commit(since);
+                let patience = if self.pace.is_dense() { patience(&commit.step) } else { Duration::ZERO };
+                group.due_within(since, patience);
                 group.commits.push((id, commit));
             }
             Order::Answer(answer, now, reply) => {
