@@ -15,6 +15,7 @@
 mod clock;
 mod inbox;
 mod logs;
+pub mod media;
 mod metrics;
 mod pace;
 mod poll;

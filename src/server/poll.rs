@@ -39,8 +39,8 @@ impl Interest {
 #[derive(Debug)]
 pub struct Poller(OwnedFd);
 
-/// How many descriptors one wait can report; there are only a few sockets.
-const MAX_READY: usize = 16;
+/// How many descriptors one wait can report.
+pub const MAX_READY: usize = 256;
 
 impl Poller {
     pub fn new() -> io::Result<Self> {
