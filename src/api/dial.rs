@@ -17,7 +17,7 @@ use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
 use crate::guardrails::Attempt;
 use crate::model::{CallId, Confirm, Status};
 use crate::store::Answer;
-use crate::switch::{Command, Dial, IdempotencyKey, Reply};
+use crate::switch::{Command, Dial, IdempotencyKey, Reply, Unavailable};
 
 /// Characters of `client_name` and `client_label`.
 const LABEL_CHARS: usize = 120;
@@ -79,24 +79,34 @@ fn read(api: &Api, caller: &Caller, mut fields: Fields, key: Option<IdempotencyK
 }
 
 async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Problem> {
+    let attempt = attempt(&dial);
     match ask(api, Command::Dial(Box::new(dial))).await? {
         Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
         Reply::Replayed(answer) => Ok(stored(answer, true)),
         Reply::Conflict { request_id } => Err(conflict(&request_id)),
         Reply::Refused(why) => Err(refusal::refused(why, &caller.organization.limits)),
-        Reply::Unavailable(why) => Err(refusal::unavailable(why)),
+        Reply::Unavailable(why) => Err(unavailable(api, caller, attempt, why).await),
         Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
     }
 }
 
 async fn preview(api: &Api, dial: Dial) -> Result<Response, Problem> {
     let now = (api.clock)();
-    // No call comes of it, so no id is drawn.
-    let call = CallId::from_bytes([0; 16]);
-    let Dial { organization, user, from, to, connect, .. } = dial;
-    let attempt = Attempt { call, organization, user, from, to, connect };
+    let attempt = attempt(&dial);
     let preview = api.read(move |reads| reads.preview(attempt, now)).await?.ok_or_else(Problem::not_found)?;
     Ok(Data { data: guardrails::verdict(&preview, &api.currency) }.into_response())
+}
+
+/// What the guardrails judge of a dial that is no call (yet): no id is drawn for it.
+fn attempt(dial: &Dial) -> Attempt {
+    Attempt {
+        call: CallId::from_bytes([0; 16]),
+        organization: dial.organization.clone(),
+        user: dial.user.clone(),
+        from: dial.from,
+        to: dial.to,
+        connect: dial.connect,
+    }
 }
 
 /// Hands a command to the switch and waits for its reply.
