@@ -184,3 +184,6 @@ impl Agreed {
         self.audio.iter().map(|f| f.codec).chain(event).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
