@@ -378,7 +378,7 @@ fn body<'a>(content_length: Option<&str>, rest: &'a [u8]) -> Result<&'a [u8], Fa
 /// is (§17.1.1.3).
 fn answerable<'a>(line: &'a str, headers: &[Header<'a>]) -> Option<Box<Answerable<'a>>> {
     let (method, rest) = line.split_once(' ')?;
-    let is_request = is_token(method) && rest.rsplit_once(' ').is_some_and(|(_, v)| starts_with_sip(v));
+    let is_request = is_token(method) && rest.trim_end().rsplit_once(' ').is_some_and(|(_, v)| starts_with_sip(v));
     let method = Method::parse(method);
     if !is_request || method == Method::Ack {
         return None;

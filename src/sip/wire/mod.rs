@@ -28,6 +28,9 @@ mod uri;
 mod via;
 mod writer;
 
+#[cfg(test)]
+mod torture;
+
 pub use error::{Answerable, Fault, ParseError};
 pub use framer::{Frame, FrameError, Framer};
 pub use lex::{Params, elements, unfold};
