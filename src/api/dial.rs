@@ -90,6 +90,19 @@ async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Probl
     }
 }
 
+/// Nothing can be placed now; but a call that the guardrails refuse is refused all the same, so that
+/// its caller does not come back for it (the order of refusals is part of the contract).
+async fn unavailable(api: &Api, caller: &Caller, attempt: Attempt, why: Unavailable) -> Problem {
+    let now = (api.clock)();
+    match api.read(move |reads| reads.preview(attempt, now)).await {
+        Ok(Some(preview)) => match preview.checks.iter().find_map(|check| check.refusal) {
+            Some(refusal) => refusal::refused(refusal, &caller.organization.limits),
+            None => refusal::unavailable(why),
+        },
+        Ok(None) | Err(_) => refusal::unavailable(why),
+    }
+}
+
 async fn preview(api: &Api, dial: Dial) -> Result<Response, Problem> {
     let now = (api.clock)();
     let attempt = attempt(&dial);
