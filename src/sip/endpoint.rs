@@ -239,7 +239,7 @@ impl Endpoint {
                 self.reschedule(id);
             }
             Some(Owner::Ping(index)) => {
-                self.ping(index, out, |ping, _, out| ping.response(now, flow, message, status, out));
+                self.ping(index, out, |ping, _, _| ping.response(now, flow, message, status));
             }
             None => noise(NoiseKind::UnknownTransaction, out),
         }

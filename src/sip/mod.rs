@@ -1,6 +1,18 @@
 //! Sans-IO signalling (RFC 3261 and its relatives).
 //!
 //! Bytes and the time go in; bytes for a flow, and [`LegEvent`]s, come out.
+//!
+//! ```text
+//! packet ──▶ wire ──▶ endpoint ──┬▶ leg ──▶ dialogs, transactions ──▶ LegEvent, Transmit
+//! command ──────────────┘        ├▶ ping ─▶ route                 ──▶ TrunkHealth
+//!                                └▶ stray                         ──▶ one cheap answer
+//! ```
+//!
+//! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
+//!
+//! Deliberately absent, with their room kept: TCP and TLS ([`Flow`] names the transport), DNS (a trunk
+//! has an address), PRACK and session timers (no option tag is in Supported, so no peer may require
+//! one). Absent for good: registering, forwarding, and any call that a peer begins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -83,14 +83,7 @@ impl Ping {
         }
     }
 
-    pub fn response(
-        &mut self,
-        now: Timestamp,
-        flow: Flow,
-        message: &Message<'_>,
-        status: u16,
-        _out: &mut Vec<EndpointAction>,
-    ) -> Option<bool> {
+    pub fn response(&mut self, now: Timestamp, flow: Flow, message: &Message<'_>, status: u16) -> Option<bool> {
         let State::Asking { transaction, branch, .. } = &mut self.state else { return None };
         let ours = flow == self.flow
             && message.cseq.method == Method::Options

@@ -64,6 +64,12 @@ pub fn reason(status: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
+        _ => class(status),
+    }
+}
+
+fn class(status: u16) -> &'static str {
+    match status {
         ..200 => "Progress",
         200..300 => "Success",
         300..400 => "Redirection",

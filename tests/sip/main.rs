@@ -2,4 +2,13 @@
 
 mod peer;
 
+mod challenges;
 mod dialing;
+mod forks;
+mod hostile;
+mod offers;
+mod requests;
+mod restarts;
+mod strays;
+mod timers;
+mod trunks;

@@ -9,6 +9,7 @@ use revbridge::guardrails::{Account, Allowlist, Attempt, Limits, Permit, PriceTa
 use revbridge::leg::{Cause, LegCommand, LegEvent};
 use revbridge::model::{E164, IdSource, LegId, Money, OrganizationId, Secret, Side, Timestamp, UserId};
 use revbridge::sdp::{Codec, Description, Local, offer};
+use revbridge::sip::guard::{self, Forbidden};
 use revbridge::sip::{Endpoint, EndpointAction, EndpointConfig, Flow, LegSnapshot};
 
 pub const TO: &str = "+14155550123";
@@ -59,6 +60,10 @@ impl World {
     }
 
     pub fn with(trunk: Trunk) -> Self {
+        Self::seeded(trunk, Secret([5; 16]))
+    }
+
+    pub fn seeded(trunk: Trunk, secret: Secret) -> Self {
         let local = if trunk.target.is_ipv4() { "192.0.2.1:5060" } else { "[2001:db8::1]:5060" };
         let local = local.parse().unwrap();
         let flow = Flow { transport: Transport::Udp, local, remote: trunk.target };
@@ -69,14 +74,19 @@ impl World {
         let leg = LegId { call: IdSource::new([3; 32]).call(now), side: Side::User };
         let mut endpoint = Endpoint::new(config.clone(), Secret([9; 16]), now);
         let trunk = config.trunks[0].clone();
-        endpoint.prepare(leg, Secret([5; 16]), trunk, E164::parse(TO).unwrap(), E164::parse(SHOWN).unwrap());
+        endpoint.prepare(leg, secret, trunk, E164::parse(TO).unwrap(), E164::parse(SHOWN).unwrap());
         Self { now, endpoint, leg, flow, config, wire: vec![], events: vec![], notices: vec![] }
     }
 
     fn note(&mut self, out: Vec<EndpointAction>) {
         for action in out {
             match action {
-                EndpointAction::Transmit { flow, bytes, .. } => {
+                EndpointAction::Transmit { leg, flow, bytes, request } => {
+                    assert_eq!(request, !bytes.starts_with(b"SIP/2.0 "));
+                    if request {
+                        let shown = leg.map(|_| E164::parse(SHOWN).unwrap());
+                        guard::check(&bytes, shown, &Forbidden::default()).unwrap();
+                    }
                     assert_eq!(flow.remote.ip(), self.flow.remote.ip(), "sent to a stranger");
                     self.wire.push(String::from_utf8(bytes.to_vec()).unwrap());
                 }

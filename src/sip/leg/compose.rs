@@ -177,7 +177,7 @@ impl Facts {
         writer.header(HeaderName::MaxForwards, MAX_FORWARDS);
         let from = Shown(self.shown, self.advertised.ip().into());
         writer.header(HeaderName::From, format_args!("<{from}>;tag={}", self.local_tag));
-        let tag = head.dialog.map(|d| &*d.remote_tag).or(head.to_tag);
+        let tag = head.dialog.map(|d| &*d.remote_tag).or(head.to_tag).filter(|tag| !tag.is_empty());
         writer.header(HeaderName::To, Address { display: None, uri: Callee(self), tag });
         writer.header(HeaderName::CallId, self.call_id);
         writer.cseq(head.cseq, head.method);

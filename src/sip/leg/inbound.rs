@@ -96,7 +96,11 @@ impl Leg {
 
     /// A new request gets a transaction, or 503 when there is no room for one.
     pub(super) fn admit(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) -> bool {
-        if self.inbound.len() == MAX_INBOUND {
+        if self.inbound.len() >= MAX_INBOUND && packet.method == Method::Bye {
+            // The end of a dialog is never refused.
+            self.inbound.remove(0);
+        }
+        if self.inbound.len() >= MAX_INBOUND {
             self.respond_stateless(packet, 503, cx);
             return false;
         }

@@ -322,7 +322,7 @@ impl Leg {
     }
 
     fn next_cseq(&mut self) -> u32 {
-        self.cseq += 1;
+        self.cseq = self.cseq.saturating_add(1);
         self.cseq
     }
 

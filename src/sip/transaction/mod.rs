@@ -25,8 +25,6 @@ pub use server::Server;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::leg::{LINGER, T1, T2};
 use crate::model::Timestamp;
 
@@ -98,7 +96,7 @@ pub enum ServerStep {
 }
 
 /// A message that is sent again, at growing intervals, until something comes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retransmission {
     next: Timestamp,
     interval: Duration,
