@@ -67,13 +67,14 @@ impl Forbidden {
         forbidden
     }
 
-    /// Whether any of it is in these bytes, in any case and, for numbers, in any spelling.
-    pub fn occurs_in(&self, bytes: &[u8]) -> bool {
+    /// Whether any of it is in these bytes, in any case and, for numbers, in any spelling. `shown` are
+    /// the digits of the number that may stand there.
+    pub(super) fn occurs_in(&self, bytes: &[u8], shown: &[u8]) -> bool {
         let lower = bytes.to_ascii_lowercase();
-        self.needles.iter().any(|n| n.occurs_in(&lower)) || (!self.numbers.is_empty() && self.number_in(&lower))
+        self.needles.iter().any(|n| n.occurs_in(&lower)) || (!self.numbers.is_empty() && self.number_in(&lower, shown))
     }
 
-    fn number_in(&self, bytes: &[u8]) -> bool {
+    fn number_in(&self, bytes: &[u8], shown: &[u8]) -> bool {
         let mut run = Run::default();
         let mut before = b' ';
         let mut at = 0;
@@ -82,7 +83,7 @@ impl Forbidden {
             if byte.is_ascii_digit() {
                 run.push(byte, before);
             } else if run.ends_with(byte) {
-                if self.is_other(&run, byte) {
+                if self.is_other(&run, byte, shown) {
                     return true;
                 }
                 run.clear();
@@ -90,35 +91,32 @@ impl Forbidden {
             before = byte;
             at += width;
         }
-        self.is_other(&run, b' ')
+        self.is_other(&run, b' ', shown)
     }
 
     /// Whether these digits, which end before `next`, are another's number, or the end of one.
-    fn is_other(&self, run: &Run, next: u8) -> bool {
+    fn is_other(&self, run: &Run, next: u8, shown: &[u8]) -> bool {
         let digits = &run.digits[..];
+        if digits.len() < TAIL_DIGITS {
+            return false;
+        }
         // The byte that ended the run has been counted as a separator.
         let alone = !run.inside && (run.separators > 1 || !next.is_ascii_alphanumeric());
-        digits.len() >= TAIL_DIGITS
-            && self
-                .numbers
-                .iter()
-                .any(|number| self.within(digits, number) || (alone && self.is_spelling(digits, number)))
-    }
-
-    /// The last ten digits, anywhere: with whatever country code, amid whatever else.
-    fn within(&self, digits: &[u8], number: &[u8]) -> bool {
-        let Some(at) = number.len().checked_sub(SURE_DIGITS) else { return false };
-        let tail = &number[at..];
-        contains(digits, tail) && !self.own.iter().any(|own| contains(own, tail))
-    }
-
-    /// The number or its last digits with something to dial before them; of two numbers with the same
-    /// last digits it is the one of which more is there.
-    fn is_spelling(&self, digits: &[u8], number: &[u8]) -> bool {
-        let common = common_suffix(digits, number);
-        common >= TAIL_DIGITS
-            && digits.len() - common <= PREFIX_DIGITS
-            && !self.own.iter().any(|own| common_suffix(digits, own) >= common)
+        let own = || self.own.iter().map(Vec::as_slice).chain([shown]);
+        self.numbers.iter().any(|number| {
+            // The last ten digits, anywhere: with whatever country code, amid whatever else.
+            let sure = number.len().checked_sub(SURE_DIGITS).map(|at| &number[at..]);
+            if sure.is_some_and(|tail| contains(digits, tail) && !own().any(|own| contains(own, tail))) {
+                return true;
+            }
+            // Fewer, with something to dial before them. Of two numbers that end alike it is the one of
+            // which more is there.
+            let common = common_suffix(digits, number);
+            alone
+                && common >= TAIL_DIGITS
+                && digits.len() - common <= PREFIX_DIGITS
+                && !own().any(|own| common_suffix(digits, own) >= common)
+        })
     }
 }
 
