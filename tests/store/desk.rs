@@ -17,6 +17,7 @@ pub struct Desk {
     pub answers: Receiver<(CommitId, Committed)>,
     pub ids: IdSource,
     next: u64,
+    last_id: Timestamp,
 }
 
 /// Twenty cents for the first minute of both legs.
@@ -69,7 +70,7 @@ impl Desk {
         let declared = Declared { organizations: &organizations, prices: &prices };
         let (store, recovered) = SqliteStore::open(path, &declared, move |id, said| drop(sender.send((id, said))))?;
         let seed = now().as_micros().to_le_bytes().repeat(4).try_into().unwrap();
-        Ok(Self { store, recovered, answers, ids: IdSource::new(seed), next: 0 })
+        Ok(Self { store, recovered, answers, ids: IdSource::new(seed), next: 0, last_id: Timestamp::default() })
     }
 
     pub fn declare(&self, limits: Limits) {
@@ -77,9 +78,11 @@ impl Desk {
         self.store.declare(&Declared { organizations: &organizations, prices: &prices }).unwrap();
     }
 
+    /// Each has a later id than the one before: a millisecond's ids are in no order.
     pub fn attempt(&mut self) -> Attempt {
+        self.last_id = now().max(self.last_id + Duration::from_millis(1));
         Attempt {
-            call: self.ids.call(now()),
+            call: self.ids.call(self.last_id),
             organization: OrganizationId("acme".into()),
             user: UserId("alice".into()),
             from: number("+12125550100"),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, named_params, params};
 use super::{answers, json};
 use crate::guardrails::{Account, Refusal, Rules};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
-use crate::store::{Applied, Commit, Committed, EntryKind, Phase, Write, apply};
+use crate::store::{Applied, Commit, Committed, Entry, EntryKind, Phase, Write, apply};
 
 /// The accounts, in memory and in the file: what the guardrails decide on, and the statements that
 /// write what they decided.
@@ -57,11 +57,11 @@ impl Books {
         };
         let Applied { committed, write } = apply(&mut owner.account, commit);
         if let Some(write) = write {
-            if write.phase == Phase::Admitted {
-                insert_live(tx, self.next_id, owner.id, commit, &write)?;
-                self.next_id += 1;
+            write_call(tx, self.next_id, owner.id, commit, &write)?;
+            self.next_id += i64::from(write.phase == Phase::Admitted);
+            if write.phase != Phase::Over {
+                append(tx, owner.id, commit, &write.entries)?;
             }
-            write_out(tx, owner.id, commit, &write)?;
             if let Some(wanted) = &commit.idempotency {
                 answers::insert(tx, wanted, commit.at)?;
             }
@@ -70,37 +70,38 @@ impl Books {
     }
 }
 
-fn write_out(tx: &Connection, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
+/// The call's row or rows. `id` is that of a new call.
+fn write_call(tx: &Connection, id: i64, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
     match write.phase {
-        Phase::Admitted => {}
-        Phase::Live => update_live(tx, commit, write)?,
+        Phase::Admitted => insert_live(tx, id, organization, commit, write),
+        Phase::Live => update_live(tx, commit, write),
         Phase::Settled => {
             insert_final(tx, &write.record)?;
-            keep_snapshot(tx, commit, true)?;
+            keep_snapshot(tx, commit)
         }
-        Phase::Over => return keep_snapshot(tx, commit, false),
+        Phase::Over if commit.snapshot.is_some() => keep_snapshot(tx, commit),
+        Phase::Over => Ok(()),
     }
-    for entry in &write.entries {
+}
+
+/// Ledger and outbox, which only grow.
+fn append(tx: &Connection, organization: i64, commit: &Commit, entries: &[Entry]) -> rusqlite::Result<()> {
+    let at = micros(commit.at);
+    for Entry { kind, amount, day } in entries {
+        let (call, amount) = (commit.call.to_bytes(), amount.as_micros());
         tx.prepare_cached("INSERT INTO ledger (organization, call, kind, amount, day, at) VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                organization,
-                commit.call.to_bytes(),
-                entry.kind.as_str(),
-                entry.amount.as_micros(),
-                entry.day.0,
-                micros(commit.at)
-            ])?;
-        if entry.kind == EntryKind::Charge {
+            .execute(params![organization, call, kind.as_str(), amount, day.0, at])?;
+        if *kind == EntryKind::Charge {
             tx.prepare_cached(
                 "INSERT INTO spend (organization, day, spent) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
             )?
-            .execute(params![organization, entry.day.0, entry.amount.as_micros()])?;
+            .execute(params![organization, day.0, amount])?;
         }
     }
     for fact in &commit.facts {
         tx.prepare_cached("INSERT INTO outbox (organization, call, kind, at) VALUES (?, ?, ?, ?)")?
-            .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), micros(commit.at)])?;
+            .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at])?;
     }
     Ok(())
 }
@@ -160,10 +161,7 @@ fn insert_final(tx: &Connection, record: &CallRecord) -> rusqlite::Result<()> {
 }
 
 /// Leaves of a call's row only what takes down late answers.
-fn keep_snapshot(tx: &Connection, commit: &Commit, settled: bool) -> rusqlite::Result<()> {
-    if !settled && commit.snapshot.is_none() {
-        return Ok(());
-    }
+fn keep_snapshot(tx: &Connection, commit: &Commit) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE live SET reserved = 0, record = NULL, snapshot = coalesce(:snapshot, snapshot)
          WHERE call = :call",

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use metrics::histogram;
+use metrics::{describe_histogram, histogram};
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::{error, info};
 
@@ -133,6 +133,8 @@ fn patience(step: &Step) -> Duration {
 
 impl Writer {
     pub fn run(mut self) {
+        describe_histogram!("revbridge_transaction_seconds", "From the start of a transaction to its commit on disk");
+        describe_histogram!("revbridge_commit_group_size", "Commits in one transaction");
         loop {
             let group = self.gather();
             let stop = group.stop;
