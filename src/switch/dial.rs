@@ -31,11 +31,13 @@ impl Switch {
             call: Call::start(now, plan, &mut actions),
             ports: BTreeMap::from([(Side::User, ports[0]), (Side::Destination, ports[1])]),
             deadline: None,
+            live: true,
             request: Some((request, answer)),
             idempotency,
             stored: false,
         };
         self.calls.insert(id, entry);
+        self.live += 1;
         for action in actions {
             self.act(now, id, action, out);
         }
@@ -47,7 +49,7 @@ impl Switch {
         if self.draining.is_some() {
             return Err(Unavailable::Draining);
         }
-        if self.calls.len() >= self.config.calls.max_calls {
+        if self.live >= self.config.calls.max_calls {
             return Err(Unavailable::Full);
         }
         if self.endpoint.route(dial.connect).is_none() || self.endpoint.route(dial.to).is_none() {

@@ -49,6 +49,8 @@ pub struct Switch {
     endpoint: Endpoint,
     ports: PortPool,
     calls: BTreeMap<CallId, Entry>,
+    /// How many of them have no terminal record.
+    live: usize,
     deadlines: BTreeSet<(Timestamp, CallId)>,
     commits: BTreeMap<CommitId, (CallId, StepKind)>,
     last_commit: u64,
@@ -64,6 +66,8 @@ struct Entry {
     call: Call,
     ports: BTreeMap<Side, PortPair>,
     deadline: Option<Timestamp>,
+    /// Counted in [`Switch::live`].
+    live: bool,
     /// Who waits for the admission, and the 202 it gets.
     request: Option<(RequestId, Answer)>,
     /// Written with the admission.
@@ -81,6 +85,7 @@ impl Switch {
             config,
             ids,
             calls: BTreeMap::new(),
+            live: 0,
             deadlines: BTreeSet::new(),
             commits: BTreeMap::new(),
             last_commit: 0,
@@ -216,6 +221,7 @@ impl Switch {
 
     fn forget(&mut self, now: Timestamp, id: CallId) {
         let Some(entry) = self.calls.remove(&id) else { return };
+        self.live -= usize::from(entry.live);
         for side in Side::BOTH {
             self.endpoint.forget(LegId { call: id, side });
         }
@@ -233,6 +239,10 @@ impl Switch {
 
     fn reschedule(&mut self, id: CallId) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        if entry.live && entry.call.is_settled() {
+            entry.live = false;
+            self.live -= 1;
+        }
         let next = entry.call.next_timeout();
         if next != entry.deadline {
             if let Some(at) = entry.deadline {
@@ -276,7 +286,7 @@ impl Switch {
     pub fn gauges(&self, now: Timestamp) -> Gauges {
         let live = self.calls.values().filter(|entry| !entry.call.is_settled());
         Gauges {
-            live_calls: live.clone().count(),
+            live_calls: self.live,
             live_legs: live.map(|entry| entry.call.live_legs()).sum(),
             calls: self.calls.len(),
             ports_left: self.ports.left(now),

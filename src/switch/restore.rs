@@ -38,9 +38,17 @@ impl Switch {
                 self.ports.release(now, pair);
             }
         }
-        let entry =
-            Entry { call, ports: BTreeMap::new(), deadline: None, request: None, idempotency: None, stored: true };
+        let entry = Entry {
+            call,
+            ports: BTreeMap::new(),
+            deadline: None,
+            live: true,
+            request: None,
+            idempotency: None,
+            stored: true,
+        };
         self.calls.insert(id, entry);
+        self.live += 1;
         for action in actions {
             self.act(now, id, action, out);
         }

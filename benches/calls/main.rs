@@ -1,0 +1,79 @@
+//! The whole server under calls: CPU per call, the highest clean rate, set-up times, memory.
+//!
+//! ```text
+//! driver ── POST dial ──▶ revbridge (its own process, release build) ──▶ phones A, phones B (threads here)
+//! ```
+//!
+//! The server runs with guardrails, the outgoing guard and a durable SQLite store on the disk under
+//! `target/`. Its CPU is the scheduler's account of its threads, so what the driver uses beside it does
+//! not count, but does compete for the same cores.
+//!
+//! `cargo bench --bench calls` prints the figures; `-- 400 10` runs 400 calls/s for 10 s alone.
+
+// A load driver measures time and plays the network.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod driver;
+mod phones;
+mod server;
+
+use std::time::Duration;
+
+use driver::Load;
+use server::Server;
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    match numbers[..] {
+        [rate, seconds, ..] => println!("{:#?}", run(rate, Duration::from_secs(seconds))),
+        _ => figures(),
+    }
+}
+
+fn figures() {
+    println!("figure | measured | target | verdict");
+    for (rate, seconds, target) in [(100, 20, 500.0), (1_000, 10, 350.0)] {
+        let load = run(rate, Duration::from_secs(seconds));
+        let name = format!("server CPU per bridged call at {rate}/s (clean: {})", load.is_clean());
+        figure(&name, load.cpu_per_call_us, "us", target, load.completed > 0);
+        if rate == 100 {
+            figure("A's 200 to B's INVITE, p50", load.answer_to_invite_ms.0, "ms", 2.0, true);
+        }
+    }
+    let load = run(200, Duration::from_secs(15));
+    figure("dial to 202 at 200/s, p99", load.dial_ms.1, "ms", 20.0, true);
+    let clean = [1_200, 1_500, 2_000, 2_500].into_iter().take_while(|rate| run_settled(*rate).is_clean()).last();
+    let clean = clean.unwrap_or_else(|| if run_settled(1_000).is_clean() { 1_000 } else { 0 });
+    println!(
+        "highest clean rate | {clean} calls/s | at least 1200 calls/s | {}",
+        if clean >= 1_200 { "ok" } else { "short" }
+    );
+    figure("memory per live bridged call", held_kilobytes(500), "kB", 30.0, true);
+}
+
+fn figure(name: &str, measured: f64, unit: &str, target: f64, valid: bool) {
+    let verdict = if valid && measured <= target { "ok" } else { "short" };
+    println!("{name} | {measured:.2} {unit} | at most {target} {unit} | {verdict}");
+}
+
+/// One rate, on a fresh server.
+fn run(rate: u64, duration: Duration) -> Load {
+    let server = Server::start();
+    driver::warm_up(&server);
+    driver::run(&server, rate, duration)
+}
+
+fn run_settled(rate: u64) -> Load {
+    run(rate, Duration::from_secs(8))
+}
+
+/// What `calls` joined calls add to the resident memory of the process.
+fn held_kilobytes(calls: u64) -> f64 {
+    let server = Server::start();
+    driver::warm_up(&server);
+    let before = server.resident_kilobytes();
+    let held = driver::hold(&server, calls);
+    let after = server.resident_kilobytes();
+    drop(held);
+    (after as f64 - before as f64) / calls as f64
+}

@@ -1,0 +1,129 @@
+//! The server under test, in its own process.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const API: &str = "127.0.0.1:18080";
+pub const SIP: &str = "127.0.0.1:15060";
+pub const PHONES_A: &str = "127.0.0.1:15071";
+pub const PHONES_B: &str = "127.0.0.1:15072";
+
+/// `sha256("load")`.
+const KEY_SHA256: &str = "0cf67fc72b3c86c7a454f6d86b43ed245a8e491d0e5288d4da8c7ff43a7bcdb0";
+
+pub struct Server {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        // On the disk that the build is on, not in a memory file system: commits must cost what they cost.
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder for the store");
+        let config = folder.join("config.toml");
+        fs::write(&config, configuration(&folder)).expect("a configuration");
+        let log = fs::File::create(folder.join("log")).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_revbridge"))
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let server = Self { child, folder };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        let address: SocketAddr = API.parse().expect("an address");
+        while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "the server is not ready; see {:?}", self.folder);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// CPU time of all its threads, from the scheduler.
+    pub fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let nanos = tasks
+            .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+            .filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok())
+            .sum();
+        Duration::from_nanos(nanos)
+    }
+
+    pub fn resident_kilobytes(&self) -> u64 {
+        fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn configuration(folder: &std::path::Path) -> String {
+    let store = folder.join("bench.db");
+    format!(
+        r#"
+[api]
+listen = "{API}"
+[admin]
+listen = "127.0.0.1:18081"
+[store]
+url = "sqlite:{}"
+[sip]
+listen = ["udp:{SIP}"]
+[media]
+address = "127.0.0.1"
+ports = "20000-59999"
+rest_seconds = 1
+timeout_seconds = 3600
+[calls]
+max_calls = 100000
+[[trunk]]
+name = "a"
+uri = "sip:{PHONES_A};transport=udp"
+prefixes = ["+1415"]
+ping_seconds = 0
+[[trunk]]
+name = "b"
+uri = "sip:{PHONES_B};transport=udp"
+ping_seconds = 0
+[[price]]
+prefix = "+1"
+per_minute = "0.0100"
+[[organization]]
+id = "load"
+allowed_destinations = ["+1"]
+max_concurrent_legs = 1000000
+max_calls_per_minute = 1000000
+daily_spend_limit = "1000000.00"
+[[organization.user]]
+id = "load"
+[[organization.number]]
+number = "+18885550100"
+[[organization.key]]
+user = "load"
+sha256 = "{KEY_SHA256}"
+scopes = ["calls:read", "calls:write"]
+"#,
+        store.display()
+    )
+}
