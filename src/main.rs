@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use revbridge::config::Config;
+use revbridge::server;
 use sha2::{Digest, Sha256};
 
 /// Rings two phones and joins them, showing only a number that the organization owns.
@@ -18,6 +19,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server until SIGTERM; SIGHUP reads the file again.
+    Serve {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Instead of the file's `log.format`.
+        #[arg(long, value_enum)]
+        log: Option<LogFormat>,
+        /// Also log every message and step of every call.
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Say every mistake of a configuration at once, with line and column.
     CheckConfig { file: PathBuf },
     /// API keys.
@@ -29,6 +41,12 @@ enum Command {
 enum KeyCommand {
     /// Make a key: shown once, with the lines for config.toml that hold only its hash.
     New,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Human,
+    Json,
 }
 
 fn main() -> ExitCode {
@@ -43,10 +61,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Serve { config: path, log, verbose } => {
+            let Some(mut config) = read(&path) else { return Ok(ExitCode::FAILURE) };
+            if let Some(format) = log {
+                config.log.json = matches!(format, LogFormat::Json);
+            }
+            server::run(&config, &path, verbose)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::CheckConfig { file } => {
             let Some(config) = read(&file) else { return Ok(ExitCode::FAILURE) };
             println!(
-                "{}: ok; {} organizations, {} trunks, {} prices",
+                "{}: ok (organizations: {}, trunks: {}, prices: {})",
                 file.display(),
                 config.organizations.len(),
                 config.trunks.len(),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::poll::Waker;
+use crate::api::{Ask, Busy};
 use crate::media::MediaEvent;
 use crate::model::{CommitId, LegId};
 use crate::store::Committed;
@@ -27,7 +28,7 @@ pub enum Message {
     Media(LegId, MediaEvent),
 }
 
-/// The sending side; clones share one queue.
+/// One queue; clones share it.
 #[derive(Debug, Clone)]
 pub struct Inbox(Arc<Shared>);
 
@@ -48,11 +49,11 @@ impl Inbox {
         &self.0.waker
     }
 
-    /// Queues a command; gives its answer channel back when there is no room.
-    pub fn command(&self, command: Command, answer: oneshot::Sender<Reply>) -> Result<(), oneshot::Sender<Reply>> {
+    /// Queues a command, if there is room.
+    pub fn command(&self, command: Command, answer: oneshot::Sender<Reply>) -> Result<(), Busy> {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() >= self.0.most {
-            return Err(answer);
+            return Err(Busy);
         }
         let was_empty = queue.is_empty();
         queue.push(Message::Command(command, answer));
@@ -79,6 +80,12 @@ impl Inbox {
         if was_empty {
             self.0.waker.wake();
         }
+    }
+}
+
+impl Ask for Inbox {
+    fn ask(&self, command: Command, reply: oneshot::Sender<Reply>) -> Result<(), Busy> {
+        self.command(command, reply)
     }
 }
 

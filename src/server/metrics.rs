@@ -3,14 +3,16 @@
 //! Every label is from a closed list or from the configuration, so no number of calls makes a new
 //! series.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use super::media::Counts;
+use crate::config::Trunk;
 use crate::events::Notice;
-use crate::media::LegStats;
 use crate::switch::Gauges;
 
 /// Seconds. From a commit on a fast disk (0.1 ms) to a phone that nobody hears (60 s).
@@ -38,7 +40,7 @@ fn describe() {
     describe_counter!("revbridge_refusals_total", "Refusals by guardrail, of a dial or of a later leg");
     describe_counter!("revbridge_invite_answers_total", "Final answers to INVITE by trunk and status");
     describe_histogram!("revbridge_setup_seconds", "Setup time by stage");
-    describe_counter!("revbridge_rtp_packets_total", "RTP packets of ended legs by direction");
+    describe_counter!("revbridge_rtp_relayed_total", "RTP packets relayed from one party to the other");
     describe_counter!("revbridge_rtp_lost_total", "RTP packets that a party sent and that never came");
     describe_counter!("revbridge_rtp_dropped_total", "RTP packets that were not relayed, by cause");
     describe_histogram!("revbridge_rtp_jitter_seconds", "Interarrival jitter of ended legs");
@@ -55,6 +57,22 @@ fn describe() {
     describe_gauge!("revbridge_media_ports_left", "Port pairs that a new leg could take now");
     describe_gauge!("revbridge_trunks_in_service", "Trunks that take calls");
     describe_gauge!("revbridge_commits_in_flight", "Commits that the store has not answered");
+}
+
+/// Shows what has not happened yet as zero, so that an alert can tell it from a metric that is gone.
+/// Trunks are in service until they prove otherwise.
+pub fn zero(trunks: &[Arc<Trunk>]) {
+    for name in [
+        "revbridge_calls_admitted_total",
+        "revbridge_calls_restored_total",
+        "revbridge_calls_poisoned_total",
+        "revbridge_commits_failed_total",
+    ] {
+        counter!(name).absolute(0);
+    }
+    for trunk in trunks {
+        gauge!("revbridge_trunk_up", "trunk" => trunk.name.to_string()).set(1.0);
+    }
 }
 
 /// Counts what happened.
@@ -74,7 +92,9 @@ pub fn count(notice: &Notice) {
             let labels = [("trunk", trunk.to_string()), ("status", status.to_string())];
             counter!("revbridge_invite_answers_total", &labels).increment(1);
         }
-        Notice::MediaClosed { stats, .. } => count_media(stats),
+        Notice::MediaClosed { stats, .. } => {
+            histogram!("revbridge_rtp_jitter_seconds").record(f64::from(stats.jitter_us) / 1e6);
+        }
         Notice::CallEnded { status, reason, .. } => {
             let labels = [("status", status.as_str()), ("end_reason", reason.as_str())];
             counter!("revbridge_calls_ended_total", &labels).increment(1);
@@ -94,12 +114,11 @@ pub fn count(notice: &Notice) {
     }
 }
 
-fn count_media(stats: &LegStats) {
-    counter!("revbridge_rtp_packets_total", "direction" => "received").increment(stats.packets_received);
-    counter!("revbridge_rtp_packets_total", "direction" => "sent").increment(stats.packets_sent);
-    counter!("revbridge_rtp_lost_total").increment(stats.lost);
-    histogram!("revbridge_rtp_jitter_seconds").record(f64::from(stats.jitter_us) / 1e6);
-    let drops = &stats.dropped;
+/// The totals of the media threads.
+pub fn media(counts: &Counts) {
+    counter!("revbridge_rtp_relayed_total").absolute(counts.relayed);
+    counter!("revbridge_rtp_lost_total").absolute(counts.lost);
+    let drops = &counts.dropped;
     for (cause, packets) in [
         ("stranger", drops.stranger),
         ("malformed", drops.malformed),
@@ -107,7 +126,7 @@ fn count_media(stats: &LegStats) {
         ("nowhere", drops.nowhere),
         ("send", drops.send),
     ] {
-        counter!("revbridge_rtp_dropped_total", "cause" => cause).increment(packets);
+        counter!("revbridge_rtp_dropped_total", "cause" => cause).absolute(packets);
     }
 }
 

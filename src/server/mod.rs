@@ -13,11 +13,16 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.
 
 mod clock;
+mod http;
 mod inbox;
 mod logs;
 pub mod media;
 mod metrics;
 mod pace;
 mod poll;
+mod run;
 mod shard;
+mod signals;
 mod udp;
+
+pub use run::run;

@@ -22,13 +22,13 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::inbox::{Inbox, Message};
+use super::media::MediaThreads;
 use super::pace::Pace;
 use super::poll::{Interest, Poller, Ready};
 use super::udp::{Sent, SipSocket};
 use super::{logs, metrics};
 use crate::config::Transport;
-use crate::media::MediaCommand;
-use crate::model::{CallId, CommitId, LegId, RequestId, Timestamp};
+use crate::model::{CallId, CommitId, RequestId, Timestamp};
 use crate::sip::Flow;
 use crate::store::Commit;
 use crate::switch::{Command, Gauges, Input, Output, Reply, Switch};
@@ -37,23 +37,18 @@ use crate::switch::{Command, Gauges, Input, Output, Reply, Switch};
 pub struct Outlets {
     pub commit: Box<dyn FnMut(CommitId, Box<Commit>) + Send>,
     pub forget: Box<dyn FnMut(Vec<CallId>) + Send>,
-    pub media: Box<dyn FnMut(LegId, MediaCommand) + Send>,
+    pub media: MediaThreads,
 }
 
 /// What other threads may know of the switch, refreshed once a second.
 #[derive(Debug, Default)]
 pub struct Vitals {
     trunks_in_service: AtomicU64,
-    live_calls: AtomicU64,
 }
 
 impl Vitals {
     pub fn trunks_in_service(&self) -> u64 {
         self.trunks_in_service.load(Ordering::Relaxed)
-    }
-
-    pub fn live_calls(&self) -> u64 {
-        self.live_calls.load(Ordering::Relaxed)
     }
 }
 
@@ -234,7 +229,7 @@ impl Shard {
                     (self.outlets.commit)(id, commit);
                 }
                 Output::Forget(calls) => (self.outlets.forget)(calls),
-                Output::Media(leg, command) => (self.outlets.media)(leg, command),
+                Output::Media(leg, command) => self.outlets.media.command(leg, command),
                 Output::Reply(request, reply) => {
                     if let Some(answer) = self.replies.remove(&request) {
                         // A client that went away does not read its answer; the call lives on.
@@ -273,10 +268,10 @@ impl Shard {
             now + if self.drain_until.is_some() { HOUSEKEEPING_WHILE_DRAINING } else { HOUSEKEEPING };
         let gauges = self.switch.gauges(now);
         metrics::gauges(&gauges);
+        metrics::media(&self.outlets.media.counts());
         let Traffic { received, sent, dropped } = std::mem::take(&mut self.traffic);
         metrics::packets(received, sent, dropped);
         self.vitals.trunks_in_service.store(gauges.trunks_in_service as u64, Ordering::Relaxed);
-        self.vitals.live_calls.store(gauges.live_calls as u64, Ordering::Relaxed);
         self.done = self.drained(now, &gauges);
     }
 

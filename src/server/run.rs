@@ -1,0 +1,117 @@
+//! From a configuration to a running server, and down again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::clock::Clock;
+use super::http::{self, Listeners, Shared};
+use super::inbox::{Inbox, Message};
+use super::media::MediaThreads;
+use super::shard::{Outlets, Shard, Vitals};
+use super::signals::Signals;
+use super::udp::SipSocket;
+use super::{logs, metrics, poll};
+use crate::config::Config;
+use crate::model::IdSource;
+use crate::sip::EndpointConfig;
+use crate::store::sqlite::{Declared, SqliteStore};
+use crate::switch::{Switch, SwitchConfig};
+
+/// Runs the server until it is told to stop and has drained. `path` is where `config` came from.
+///
+/// The order matters: whatever can be refused (ports, the database's lock) is taken first, then the
+/// calls of the previous process are taken up, and only then does anybody hear of us.
+pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
+    logs::install(config.log.json, verbose);
+    let recorder = metrics::install()?;
+    metrics::zero(&config.trunks);
+    if let Err(error) = poll::raise_descriptor_limit() {
+        warn!(%error, "cannot raise the limit of open files; each call takes several");
+    }
+    let listeners = Listeners::bind(config)?;
+    let sockets = config.sip.listeners.iter().map(|l| SipSocket::bind(l.local)).collect::<Result<Vec<_>, _>>()?;
+    let inbox = Inbox::new(config.api.max_waiting)?;
+
+    let answers = inbox.clone();
+    let committed = move |id, committed| answers.post([Message::Committed(id, committed)]);
+    let (store, recovered) = SqliteStore::open(&config.store.path, &Declared::from(config), committed)
+        .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
+    let store = Arc::new(store);
+    let clock = Clock::start(recovered.last_alive);
+
+    let events = inbox.clone();
+    let media = MediaThreads::start(&config.media, clock, move |leg, event| events.post([Message::Media(leg, event)]))
+        .context("cannot start the media threads")?;
+
+    let mut switch = Switch::new(switch_config(config), IdSource::new(seed()?), clock.now());
+    let mut restored = Vec::new();
+    switch.restore(clock.now(), recovered, &mut restored);
+
+    let vitals = Arc::new(Vitals::default());
+    let (commits, forgets) = (Arc::clone(&store), Arc::clone(&store));
+    let outlets = Outlets {
+        commit: Box::new(move |id, commit| commits.submit(id, commit)),
+        forget: Box::new(move |calls| forgets.forget(calls)),
+        media,
+    };
+    let shard = Shard::new(clock, switch, sockets, inbox.clone(), outlets, Arc::clone(&vitals))?;
+
+    let draining = Arc::new(AtomicBool::new(false));
+    let signals = Signals {
+        inbox: inbox.clone(),
+        store: Arc::clone(&store),
+        config: path.to_owned(),
+        drain_deadline: config.calls.drain_deadline,
+        draining: Arc::clone(&draining),
+    };
+    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder };
+    serve(config, listeners, shared, signals, move || shard.run(restored))
+}
+
+/// Starts the switch thread and serves HTTP until that thread ends.
+fn serve(
+    config: &Config,
+    listeners: Listeners,
+    shared: Shared,
+    signals: Signals,
+    switch: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = watch::channel(());
+    let switch = std::thread::Builder::new().name("switch".to_owned()).spawn(move || {
+        // Dropped at the end of the thread, also when it panics: then HTTP stops, and the process ends.
+        let _stop = stop;
+        switch()
+    })?;
+    info!(api = %config.api.listen, admin = %config.admin.listen, sip = %addresses(config), "ready");
+    runtime.block_on(http::serve(config, listeners, shared, signals, stopped))?;
+    switch.join().map_err(|_| anyhow!("the switch thread has panicked; start again to take the calls up"))??;
+    Ok(())
+}
+
+fn addresses(config: &Config) -> String {
+    config.sip.listeners.iter().map(|l| format!("udp:{}", l.local)).collect::<Vec<_>>().join(" ")
+}
+
+fn switch_config(config: &Config) -> SwitchConfig {
+    SwitchConfig {
+        endpoint: EndpointConfig {
+            listeners: config.sip.listeners.clone(),
+            trunks: config.trunks.clone(),
+            product: concat!("revbridge/", env!("CARGO_PKG_VERSION")).into(),
+        },
+        media: config.media.clone(),
+        calls: config.calls.clone(),
+    }
+}
+
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the system gives no random bytes")?;
+    Ok(seed)
+}
