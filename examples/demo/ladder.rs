@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::processes::Server;
 
-const LANE: usize = 30;
+const LANE: usize = 28;
+/// As wide as the longest status.
+const MIDDLE: usize = 19;
 
 /// Draws one call.
 pub struct Ladder<'a> {
@@ -22,7 +24,10 @@ impl<'a> Ladder<'a> {
     /// Draws until the server says that the call has ended and both legs are quiet, for `longest`;
     /// `true` when it ended.
     pub fn show(&self, server: &mut Server, longest: Duration) -> anyhow::Result<bool> {
-        println!("{:>9}  {:<LANE$}  {:^9}  {:>LANE$}", "", "A: the user's phone", "revbridge", "B: the destination");
+        println!(
+            "{:>9}  {:<LANE$}  {:^MIDDLE$}  {:<LANE$}",
+            "", "A: the user's phone", "revbridge", "B: the destination"
+        );
         let mut deadline = self.start + longest;
         let mut ended = false;
         while let Some(event) = server.next_event(deadline)? {
@@ -58,7 +63,7 @@ impl<'a> Ladder<'a> {
 
     fn line(&self, a: &str, middle: &str, b: &str) {
         let at = format!("{:.3} s", self.start.elapsed().as_secs_f64());
-        println!("{at:>9}  {a:<LANE$}  {middle:^9}  {b:<LANE$}");
+        println!("{at:>9}  {a:<LANE$}  {middle:^MIDDLE$}  {b:<LANE$}");
     }
 }
 

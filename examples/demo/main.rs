@@ -55,7 +55,7 @@ fn demo() -> anyhow::Result<bool> {
     let capture = Capture::start(&folder.path().join("lo.pcap"))?;
     let mut server = Server::start(root, folder.path())?;
     let mut phone_a = Phone::start(root, folder.path(), "A", 5071, 6000, "wait_for_bye.xml", TONE_A_HZ)?;
-    let mut phone_b = Phone::start(root, folder.path(), "B", 5070, 6100, "bye_from_phone.xml", TONE_B_HZ)?;
+    let mut phone_b = Phone::start(root, folder.path(), "B", 5070, 6100, "ring_talk_hang_up.xml", TONE_B_HZ)?;
 
     println!("\nPOST /v1/calls/dial  from {FROM} (shown)  to {TO} (phone B)  connecting the user's phone A\n");
     let body = format!(r#"{{"from_number":"{FROM}","to_number":"{TO}"}}"#);
@@ -119,8 +119,8 @@ fn show_record(record: &Value) {
     ] {
         println!("  {field:<18}{}", plain(&record[field]));
     }
-    for (name, value) in record.as_object().into_iter().flatten().filter(|(_, value)| value.is_object()) {
-        println!("  {name:<18}{value}");
+    for leg in ["user", "destination"] {
+        println!("  {:<18}{}", format!("leg {leg}"), record["legs"][leg]);
     }
 }
 
