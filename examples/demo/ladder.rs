@@ -57,6 +57,9 @@ impl<'a> Ladder<'a> {
             }
             Some("call status") => self.line("", &text("status"), ""),
             Some("call ended") => self.line("", &format!("{} ({})", text("status"), text("end_reason")), ""),
+            Some(message) if event["level"] == "ERROR" => {
+                println!("           {message}: {} {}", text("method"), text("what"));
+            }
             _ => {}
         }
     }

@@ -53,9 +53,10 @@ fn demo() -> anyhow::Result<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir()?;
     let capture = Capture::start(&folder.path().join("lo.pcap"))?;
+    let mut phone_a = Phone::start(root, folder.path(), "A", 5071, 6000, "phone_a.xml", TONE_A_HZ)?;
+    let mut phone_b = Phone::start(root, folder.path(), "B", 5070, 6100, "phone_b.xml", TONE_B_HZ)?;
+    // After the phones, so that they hear its first OPTIONS.
     let mut server = Server::start(root, folder.path())?;
-    let mut phone_a = Phone::start(root, folder.path(), "A", 5071, 6000, "wait_for_bye.xml", TONE_A_HZ)?;
-    let mut phone_b = Phone::start(root, folder.path(), "B", 5070, 6100, "ring_talk_hang_up.xml", TONE_B_HZ)?;
 
     println!("\nPOST /v1/calls/dial  from {FROM} (shown)  to {TO} (phone B)  connecting the user's phone A\n");
     let body = format!(r#"{{"from_number":"{FROM}","to_number":"{TO}"}}"#);

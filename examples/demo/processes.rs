@@ -108,9 +108,9 @@ impl Phone {
         fs::create_dir(&folder)?;
         fs::write(folder.join("tone.ulaw"), heard::tone_ulaw(tone_hz))?;
         let child = Command::new("sipp")
-            .args(["-sf".as_ref(), root.join("sipp-scenarios").join(scenario).as_os_str()])
+            .args(["-sf".as_ref(), root.join("examples/demo").join(scenario).as_os_str()])
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &first_audio_port.to_string()])
-            .args(["-m", "1", "-nostdin", "-timeout", "35s", "-timeout_error"])
+            .args(["-m", "2", "-nostdin", "-timeout", "35s", "-timeout_error"])
             .args(["-trace_err", "-error_file", "errors.log", "127.0.0.1:5060"])
             .env("TERM", "dumb")
             .current_dir(&folder)
