@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::wire::Header;
@@ -421,4 +423,33 @@ fn formats_that_are_not_g711_leave_the_leg_mute() {
     let nothing = Agreed { audio: smallvec![other], ..agreed(Side::User, &[], 101) };
     call.bridge.remote(call.now, Side::User, &nothing);
     assert_eq!(call.packet(Side::User, phone(Side::User), rtp(7, 18, 1)), Verdict::Dropped(DropCause::Stranger));
+}
+
+proptest! {
+    /// Whatever arrives: nothing panics, and what leaves is ours in every field and goes to the party.
+    #[test]
+    fn nothing_but_our_own_shape_leaves(
+        packets in vec((any::<bool>(), any::<bool>(), any::<[u8; 3]>(), vec(any::<u8>(), 0..60)), 0..60)
+    ) {
+        let mut call = Call::joined_with(&[PCMU], &[PCMA], 96, 101);
+        for (is_user, is_stranger, [first, second, rtcp], tail) in packets {
+            let side = if is_user { Side::User } else { Side::Destination };
+            let from = if is_stranger { stranger() } else { phone(side) };
+            call.wait(u64::from(rtcp) * 4);
+            // Often enough of the right version and type to get further.
+            let packet = [&[first & 0x3f | 0x80, [second, 0, 8, 96, 101][usize::from(second % 5)]][..], &tail].concat();
+            let mut relayed = packet.clone();
+            let verdict = call.bridge.rtp(call.now, side, from, &mut relayed, &mut call.events);
+            if let Verdict::Forward { to, remote, range } = verdict {
+                prop_assert!(!is_stranger);
+                prop_assert_eq!((to, remote), (side.other(), phone(to)));
+                let sent = &relayed[range];
+                prop_assert_eq!(sent[0], 0x80);
+                let allowed = if to == Side::User { [0, 96] } else { [8, 101] };
+                prop_assert!(allowed.contains(&(sent[1] & 0x7f)));
+            }
+            call.bridge.rtcp(call.now, side, from, &packet);
+            call.run(0);
+        }
+    }
 }

@@ -12,7 +12,7 @@
 //! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.
 
-mod clock;
+pub mod clock;
 mod http;
 mod inbox;
 mod logs;
