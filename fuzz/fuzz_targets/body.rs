@@ -1,11 +1,38 @@
-//! Any bytes as a request body: read or refused, and digested alike when read again.
+//! No body makes the reader of requests panic; what it takes for JSON other readers take for the same
+//! JSON; and what becomes a dial was spelled as it is dialled.
 #![no_main]
 
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
 use libfuzzer_sys::fuzz_target;
-use revbridge::api::Json;
+use revbridge::api::{Caller, Json, dial_of};
+use revbridge::config::Config;
+
+static CALLER: LazyLock<Caller> = LazyLock::new(|| {
+    let config = Config::parse(include_str!("../../config.example.toml"), "example").expect("the example runs");
+    let organization = Arc::new(config.organizations[0].clone());
+    let (key, user) = (&organization.keys[0], &organization.users[0]);
+    Caller {
+        key: key.sha256,
+        user: user.id.clone(),
+        phone: user.phone,
+        scopes: key.scopes.clone().into(),
+        organization: Arc::clone(&organization),
+    }
+});
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(body) = Json::parse(bytes) {
-        assert_eq!(Json::parse(bytes).map(|again| again.digest()), Ok(body.digest()));
+    let Ok(json) = Json::parse(bytes) else { return };
+    let theirs: serde_json::Value = serde_json::from_slice(bytes).expect("they read what we read");
+    let again = serde_json::to_vec(&theirs).expect("a value has a text");
+    if let Ok(again) = Json::parse(&again) {
+        assert_eq!(again.digest(), json.digest(), "one meaning, one digest");
+    }
+    let Json::Object(object) = json else { return };
+    if let Ok(dial) = dial_of(object, &CALLER, Duration::from_secs(45)) {
+        assert_eq!(theirs["to_number"], *dial.to.text());
+        assert_eq!(theirs["from_number"], *dial.from.text());
+        assert!(dial.max_duration <= CALLER.organization.max_duration);
     }
 });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -55,13 +55,6 @@ fn is_json(headers: &HeaderMap) -> bool {
         !p.to_ascii_lowercase().starts_with("charset=") || p[8..].trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
     media && utf8 && !headers.contains_key(CONTENT_ENCODING)
-}
-
-/// RFC 9112 §6.3: a request that says its length in two ways may be two requests to somebody else, so
-/// it gets no answer but this one, and nothing that follows it is read.
-pub fn framed_twice(headers: &HeaderMap) -> Option<Problem> {
-    let twice = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    twice.then(|| closing(Problem::invalid("send Content-Length or Transfer-Encoding, not both")))
 }
 
 async fn bytes(headers: &HeaderMap, body: Body, time: Duration) -> Result<Bytes, Problem> {

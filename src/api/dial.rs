@@ -1,6 +1,8 @@
 //! `POST /v1/calls/dial`: ring both phones and bridge them, or say what would happen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,12 +14,13 @@ use tokio::sync::oneshot;
 use super::answer::{Data, Problem, stored};
 use super::fields::Fields;
 use super::idempotency::{Repeatable, conflict};
+use super::json::Json;
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
 use crate::guardrails::Attempt;
 use crate::model::{CallId, Confirm, Status};
 use crate::store::Answer;
-use crate::switch::{Command, Dial, IdempotencyKey, Reply, Unavailable};
+use crate::switch::{Command, Dial, Reply, Unavailable};
 
 /// Characters of `client_name` and `client_label`.
 const LABEL_CHARS: usize = 120;
@@ -34,7 +37,7 @@ pub async fn dial(
     let dry_run = is_dry_run(&uri)?;
     let object = body::object(&headers, body, api.read_timeout).await?;
     let key = repeatable.key(&caller, &object)?;
-    let dial = read(&api, &caller, Fields::new(object), key)?;
+    let dial = Dial { idempotency: key, ..dial_of(object, &caller, api.default_ring_timeout)? };
     if dry_run { preview(&api, dial).await } else { place(&api, &caller, dial).await }
 }
 
@@ -45,7 +48,9 @@ fn is_dry_run(uri: &Uri) -> Result<bool, Problem> {
     Ok(dry_run.unwrap_or(false))
 }
 
-fn read(api: &Api, caller: &Caller, mut fields: Fields, key: Option<IdempotencyKey>) -> Result<Dial, Problem> {
+/// The dial that a body asks for in the caller's name, or all that is wrong with it.
+pub fn dial_of(body: BTreeMap<String, Json>, caller: &Caller, default_ring_timeout: Duration) -> Result<Dial, Problem> {
+    let mut fields = Fields::new(body);
     let to = fields.required_number("to_number");
     let from = fields.required_number("from_number");
     let connect = match caller.phone {
@@ -69,12 +74,12 @@ fn read(api: &Api, caller: &Caller, mut fields: Fields, key: Option<IdempotencyK
         to,
         connect,
         confirm: confirm.unwrap_or(organization.confirm),
-        ring_timeout: ring_timeout.unwrap_or(api.default_ring_timeout),
+        ring_timeout: ring_timeout.unwrap_or(default_ring_timeout),
         max_duration: max_duration.unwrap_or(organization.max_duration).min(organization.max_duration),
         client_name: client_name.map(Arc::from),
         client_label: client_label.map(Arc::from),
         answer: dialed,
-        idempotency: key,
+        idempotency: None,
     })
 }
 

@@ -31,7 +31,8 @@ mod request_id;
 mod serve;
 
 pub use admin::{Admin, admin_router};
-pub use dial::dialed;
+pub use answer::Problem;
+pub use dial::{dial_of, dialed};
 pub use json::Json;
 pub use ports::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
 pub use record::record;
@@ -45,7 +46,6 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 
 use crate::model::Timestamp;
-use answer::Problem;
 
 /// All that the handlers need.
 pub struct Api {

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-
-use super::body;
+use axum::response::Response;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// As long as ids of tracing systems get.
@@ -38,10 +36,7 @@ impl Source {
 pub async fn label(State(source): State<Source>, mut request: Request, next: Next) -> Response {
     let id = client_id(&request).unwrap_or_else(|| source.next());
     request.extensions_mut().insert(RequestLabel(Arc::clone(&id)));
-    let mut response = match body::framed_twice(request.headers()) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    };
+    let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }

@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for requests under way when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How much of a refused body is read and thrown away before the connection closes, and for how long:
-/// closing on unread bytes would reset the connection and take the answer with it.
+/// closing on unread bytes would reset the connection and take the answer with it (RFC 9112 §9.6).
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 /// A phone network's worst pause.

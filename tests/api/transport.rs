@@ -43,6 +43,20 @@ fn a_hundred_megabytes_are_refused_in_flat_memory() {
     world.is_unhurt();
 }
 
+/// RFC 9112 §9.6: closing at once would reset the connection, and a sender that is still busy sending
+/// could lose the answer.
+#[test]
+fn who_is_refused_may_finish_the_sentence() {
+    let world = World::new();
+    let mut stream = connect(world.address);
+    stream.write_all(head("Content-Length: 104857600\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(read(&mut stream).unwrap().status, 413);
+    for _ in 0..5 {
+        stream.write_all(&[b' '; 10_000]).expect("still read");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn the_largest_body_is_judged_by_what_it_says() {
     let world = World::new();
@@ -133,17 +147,36 @@ fn a_head_has_a_size() {
     world.is_unhurt();
 }
 
-/// RFC 9112 §6.3: what two readers could take for two different requests is refused, and nothing that
-/// follows it on the connection is read.
+/// RFC 9112 §6.3: what two readers could take for two different requests is read by its chunks alone,
+/// and nothing that follows it on the connection is read.
 #[test]
-fn a_request_has_one_length() {
+fn a_request_with_two_lengths_smuggles_nothing() {
+    let world = World::new();
+    let smuggled = format!("{}Content-Length: {}\r\n\r\n{}", head(""), good().len(), good());
+    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", good().len(), good());
+    let (short, long) = (4, chunked.len() + smuggled.len());
+    for lengths in [
+        format!("Content-Length: {short}\r\nTransfer-Encoding: chunked\r\n"),
+        format!("Content-Length: {long}\r\nTransfer-Encoding: chunked\r\n"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {short}\r\n"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {long}\r\n"),
+    ] {
+        let before = world.backend.admitted();
+        let mut stream = connect(world.address);
+        stream.write_all(format!("{}\r\n{chunked}{smuggled}", head(&lengths)).as_bytes()).unwrap();
+        let response = read(&mut stream).unwrap();
+        assert_eq!((response.status, response.header("connection")), (202, Some("close")), "{lengths}");
+        assert_eq!(read(&mut stream), None, "the connection goes on after {lengths}");
+        assert_eq!(world.backend.admitted(), before + 1);
+    }
+}
+
+#[test]
+fn a_length_that_is_none_is_refused() {
     let world = World::new();
     let before = world.backend.admitted();
     let smuggled = format!("{}Content-Length: {}\r\n\r\n{}", head(""), good().len(), good());
-    let body = format!("0\r\n\r\n{smuggled}");
     let cases = [
-        head(&format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n{body}", body.len())),
-        head(&format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n\r\n{body}", body.len())),
         head(&format!("Content-Length: 5\r\nContent-Length: 6\r\n\r\n{smuggled}")),
         head(&format!("Content-Length: -1\r\n\r\n{smuggled}")),
         head(&format!("Content-Length: 99999999999999999999\r\n\r\n{smuggled}")),

@@ -91,7 +91,7 @@ impl World {
     pub fn is_unhurt(&self) {
         let before = self.backend.admitted();
         let usage = self.backend.usage_of("acme");
-        assert_eq!((usage.legs as usize, usage.calls as usize), (before * 2, before), "something was consumed");
+        assert_eq!((usage.legs as usize, usage.calls), (before * 2, before), "something was consumed");
         let response = self.dial(&good());
         assert_eq!(response.status, 202, "{response:?}");
         assert_eq!(self.backend.admitted(), before + 1);
