@@ -11,8 +11,11 @@ fn wire(head: &str, body: &str) -> Vec<u8> {
     format!("{}\r\n\r\n{body}", head.trim().replace('\n', "\r\n")).into_bytes()
 }
 
+/// Names and values.
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
 /// A small request with these lines in place of, or after, the usual ones.
-fn request(start: &str, lines: &[(&str, &str)]) -> Vec<u8> {
+fn request(start: &str, lines: Lines<'_>) -> Vec<u8> {
     let method = start.split(' ').next().unwrap();
     let cseq = format!("1 {method}");
     let mut head = vec![
@@ -112,7 +115,7 @@ fn valid_messages_are_read() {
     let long = "x".repeat(4000);
     let long_name = format!("\"I have a user name of {long}\" <sip:user@example.com>");
     let many_vias = vec!["SIP/2.0/UDP sip33.example.com"; 34].join(", ");
-    let valid: [(&str, &[(&str, &str)]); 14] = [
+    let valid: [(&str, Lines); 14] = [
         // §3.1.1.3 escapes, §3.1.1.4 escaped nulls, §3.1.1.5 a percent sign that escapes nothing
         ("INVITE sip:sips%3Auser%40example.com@example.net SIP/2.0", &[("To", "sip:%75se%72@example.com")]),
         (
@@ -179,7 +182,7 @@ fn fault(bytes: &[u8]) -> (Fault, bool) {
 fn invalid_requests_are_answered_400() {
     use Fault::*;
     use HeaderName as H;
-    let invalid: &[(&str, &[(&str, &str)], Fault)] = &[
+    let invalid: &[(&str, Lines, Fault)] = &[
         // §3.1.2.1 separators without parameters
         (OPTIONS, &[("Via", "SIP/2.0/UDP 192.0.2.1;branch=x"), ("v", "SIP/2.0/UDP 192.0.2.15;;,;,,")], Parameter),
         (OPTIONS, &[("Contact", "\"Joe\" <sip:joe@example.org>;;;;")], Value(H::Contact)),

@@ -29,7 +29,7 @@ impl<'a> Via<'a> {
             return Err(BAD);
         }
         let rest = trim(rest);
-        let (transport, rest) = rest.split_once(|c: char| matches!(c, ' ' | '\t' | '\r')).ok_or(BAD)?;
+        let (transport, rest) = rest.split_once([' ', '\t', '\r']).ok_or(BAD)?;
         if !is_token(transport) {
             return Err(BAD);
         }
