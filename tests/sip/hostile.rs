@@ -90,6 +90,37 @@ fn a_contact_elsewhere_moves_the_uri_and_not_the_packets() {
 }
 
 #[test]
+fn a_leg_can_be_ended_whatever_contact_its_peer_gives() {
+    // The world itself fails when the outgoing guard does not let a request pass.
+    let contacts = [
+        "sip:198.51.100.9",
+        "sip:198.51.100.9;lr;transport=ws;ob",
+        "sip:a;b=c@198.51.100.9:5060",
+        "sip:a%41b:pw@198.51.100.9",
+        "sip:a?b/c&d=e+f$g,h@198.51.100.9",
+        "sip:bob@[2001:db8::9]:5060;maddr=[::1];ttl=1",
+        "sip:bob@h;x=\u{5b}::1]",
+        "SIP:bob@EXAMPLE.com;Transport=UDP",
+        "sip:bob@example.com.;gr=urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "sip:bob@198.51.100.9:00005060",
+        "sip:bob@1.2.3.4.5",
+        "sip:~!*'()-_.@a-b.c",
+        "sip:bob@h;method=INVITE;user=ip;transport=foo;ttl=999;maddr=x",
+        "sip:bob@h;expires=1;q=5;branch=1;tag=2;received=zz",
+    ];
+    for contact in contacts {
+        let mut w = World::new();
+        let invite = w.invite();
+        let headers = format!("Contact: <{contact}>\r\nRecord-Route: <{contact}>\r\n");
+        w.receive(&answer(&invite, 200, "peer", &with_sdp(&headers)));
+        assert!(matches!(w.event(), LegEvent::Answered { .. }), "{contact}");
+        w.end();
+        w.sent("ACK ");
+        w.sent("BYE ");
+    }
+}
+
+#[test]
 fn nothing_of_a_strange_contact_is_written() {
     let long = format!("sip:{}@198.51.100.9", "x".repeat(300));
     for contact in ["sips:bob@198.51.100.9", "tel:+19005550100", "sip:bob@198.51.100.9?Replaces=x", &long] {

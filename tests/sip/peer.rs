@@ -85,7 +85,8 @@ impl World {
                     assert_eq!(request, !bytes.starts_with(b"SIP/2.0 "));
                     if request {
                         let shown = leg.map(|_| E164::parse(SHOWN).unwrap());
-                        guard::check(&bytes, shown, &Forbidden::default()).unwrap();
+                        let checked = guard::check(&bytes, shown, &Forbidden::default());
+                        assert_eq!(checked, Ok(()), "{}", String::from_utf8_lossy(&bytes));
                     }
                     assert_eq!(flow.remote.ip(), self.flow.remote.ip(), "sent to a stranger");
                     self.wire.push(String::from_utf8(bytes.to_vec()).unwrap());

@@ -59,6 +59,13 @@ pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result
     if forbidden.occurs_in(bytes, digits.as_bytes()) { Err(Leak::OtherParty) } else { Ok(()) }
 }
 
+/// Whether a Request-URI would be read. Who writes a peer's URI into a request asks first, since a
+/// request that cannot be read is not sent.
+pub fn reads_uri(uri: &str) -> bool {
+    let request = format!("BYE {uri} SIP/2.0\r\n\r\n");
+    Request::try_from(readable(request.as_bytes()).as_ref()).is_ok()
+}
+
 /// Headers of every request.
 const COMMON: &[&str] = &[
     "Via",

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sip::wire::{HeaderName, Message, NameAddr, Scheme, Uri};
+use crate::sip::guard;
+use crate::sip::wire::{HeaderName, HostPort, Message, NameAddr, Scheme, Uri};
 
 /// Proxies on the way. A longer route set is not kept: the trunk has to know its own way.
 const MAX_ROUTES: usize = 16;
@@ -76,18 +77,29 @@ fn is_loose(uri: &str) -> bool {
     Uri::parse(uri).is_ok_and(|uri| uri.param("lr").is_some())
 }
 
-/// A URI that may stand in a request of ours. Embedded headers may not (RFC 3261 §19.1.1).
+/// A URI that may stand in a request of ours: no embedded headers (RFC 3261 §19.1.1), no TLS towards
+/// this trunk, and nothing that the outgoing guard cannot read, or no BYE could be sent.
 fn usable(uri: Uri<'_>) -> Option<Box<str>> {
-    let ours = match uri.scheme {
-        Scheme::Sip => uri.headers.is_none() && uri.text.len() <= MAX_URI_BYTES,
-        // No TLS towards this trunk.
-        Scheme::Sips | Scheme::Tel | Scheme::Other => false,
-    };
-    ours.then(|| uri.text.into())
+    let readable = is_plain(uri) && uri.text.len() <= MAX_URI_BYTES && guard::reads_uri(uri.text);
+    readable.then(|| uri.text.into())
 }
 
+fn is_plain(uri: Uri<'_>) -> bool {
+    uri.scheme == Scheme::Sip && uri.headers.is_none()
+}
+
+/// The peer's Contact; one that is not usable as it is, without its parameters. The trunk knows the
+/// dialog by its tags.
 fn target(contact: Option<NameAddr<'_>>) -> Option<Box<str>> {
-    usable(contact?.uri)
+    let uri = contact?.uri;
+    usable(uri).or_else(|| {
+        let host = HostPort { host: uri.host.filter(|_| is_plain(uri))?, port: uri.port };
+        let bare = match uri.user {
+            Some(user) => format!("sip:{user}@{host}"),
+            None => format!("sip:{host}"),
+        };
+        usable(Uri::parse(&bare).ok()?)
+    })
 }
 
 /// RFC 3261 §12.1.2: Record-Route from the last to the first.
