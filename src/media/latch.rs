@@ -238,6 +238,8 @@ mod tests {
             assert!(!scene.packet(STRANGER, 7, sequence + 1));
             assert!(!scene.packet(STRANGER, 7, sequence + 40));
         }
+        // Nor does a burst of them in the time of a few lost packets.
+        assert_eq!(scene.burst(STRANGER, 7, 100, 9), 0);
         assert_eq!((scene.stream.received(), scene.stream.lost()), (100, 0));
         assert_eq!(scene.latch.source(), Some(PHONE.parse().unwrap()));
     }

@@ -130,6 +130,13 @@ impl Scene {
         came.map(|(leg, event)| (leg.side, event)).find(|(_, event)| wanted(event)).expect("only other events came")
     }
 
+    /// Whether the kernel knows a socket from our port to the phone's.
+    fn is_connected(&self, side: Side) -> bool {
+        let phone = self.phone(side).local_addr().unwrap().port();
+        let addresses = format!("0100007F:{:04X} 0100007F:{phone:04X} ", self.pair(side).0);
+        std::fs::read_to_string("/proc/net/udp").unwrap().contains(&addresses)
+    }
+
     fn close(&self, side: Side) -> LegStats {
         self.command(side, MediaCommand::Close);
         match self.event(|event| matches!(event, MediaEvent::Closed(_))) {
@@ -157,6 +164,7 @@ fn both_parties_hear_each_other_and_the_counts_say_so() {
             assert_ne!(&heard[8..12], [9; 4], "the SSRC is ours");
         }
     }
+    assert!(Side::BOTH.into_iter().all(|side| scene.is_connected(side)), "each party has its own socket");
     let relayed = scene.threads.counts().relayed;
     assert!(relayed >= 99, "{relayed}");
     for side in Side::BOTH {
