@@ -54,12 +54,13 @@ check-long: check fuzz ## `check`, and each fuzz target for a minute
 fuzz: ## Each fuzz target for FUZZ_SECS seconds (60)
 	@scripts/fuzz $${FUZZ_SECS:-60}
 
-bench: packages-test ## The table of docs/performance.md, measured on this machine
-	@scripts/bench
+bench: ## The table of figures, measured on this machine
+	$(call step,measuring)
+	@$(CARGO) bench --locked
 
 sim: ## Random seeds through the simulator for SECS seconds (60)
 	$(call step,simulating for $(SECS) s)
-	@SIM_SECS=$(SECS) $(CARGO) sim
+	@$(CARGO) sim -- --secs $(SECS)
 
 packages-demo:
 	@scripts/install-packages sip-tester

@@ -415,7 +415,8 @@ fn early_media_of_the_last_dialog_to_describe_itself_replaces_the_ringback() {
 
 #[test]
 fn whatever_ends_it_each_leg_is_ended_once_and_settled_once() {
-    let ends: [(&str, fn(&mut Bench), EndReason); 6] = [
+    type End = (&'static str, fn(&mut Bench), EndReason);
+    let ends: [End; 6] = [
         ("api", |b| b.hear(CallEvent::Hangup), EndReason::ApiHangup),
         ("drain", |b| b.hear(CallEvent::Drain), EndReason::Drained),
         ("silent", |b| b.hear(CallEvent::Media(Side::User, MediaEvent::Silent)), EndReason::MediaTimeout),
