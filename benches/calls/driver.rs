@@ -16,7 +16,6 @@ const CONNECTIONS: u64 = 16;
 #[derive(Debug)]
 pub struct Load {
     pub asked: u64,
-    pub accepted: u64,
     pub completed: u64,
     pub repeated: u64,
     pub cpu_per_call_us: f64,
@@ -62,7 +61,6 @@ pub fn run(server: &Server, rate: u64, duration: Duration) -> Load {
         .collect();
     Load {
         asked: calls,
-        accepted,
         completed,
         repeated: a.marks.repeated.load(Relaxed) + b.marks.repeated.load(Relaxed),
         cpu_per_call_us: cpu.as_micros() as f64 / completed.max(1) as f64,

@@ -5,7 +5,7 @@
 //!                                                 reads ◀─────────┴─▶ Reply ─▶ answer or envelope
 //! ```
 //!
-//! A request is refused before it costs anything: the head is bounded by [`serve`], the key is judged
+//! A request is refused before it costs anything: the head is bounded by [`serve()`], the key is judged
 //! before the body is read, the body is bounded in bytes, depth and time, and every field that is wrong
 //! is named at once. What passes is handed to the switch, which alone decides.
 //!

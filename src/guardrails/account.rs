@@ -88,7 +88,7 @@ impl Account {
         self.days.get(&day).copied().unwrap_or_default()
     }
 
-    /// Admissions in the 60 s that end now, both ends of the window judged as [`Account::rate_wait`] does.
+    /// Admissions in the 60 s that end now, both ends of the window judged as `rate_wait` does.
     pub fn admitted_in_minute(&self, now: Timestamp) -> usize {
         let now = self.not_before_last(now);
         self.admitted.len() - self.admitted.partition_point(|at| now.since(*at) >= MINUTE)

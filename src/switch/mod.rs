@@ -6,7 +6,7 @@
 //! Committed, Media, Timeout ──────▶ Call      └─▶ Endpoint ─▶ bytes ─▶ outgoing guard ─▶ Transmit
 //! ```
 //!
-//! [`Input`] and [`Output`] (in [`io`]) are the list of all that can enter or leave the program. What a call
+//! [`Input`] and [`Output`] (in `io`) are the list of all that can enter or leave the program. What a call
 //! asked to be durable is answered by `Input::Committed`, and only then does the call ask for what the step
 //! allows; so nothing that follows a commit can leave before it.
 //!
