@@ -1,0 +1,161 @@
+//! Each call's record against what its two phones saw: the reason must have its evidence there, and the
+//! cost must be the price of their talk.
+
+use std::time::Duration;
+
+use revbridge::guardrails::LegPrice;
+use revbridge::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp};
+
+use super::{Check, Checks};
+use crate::phone::plan::Session;
+use crate::phone::{Fate, Phone};
+use crate::reference;
+use crate::scenario::{CallPlan, Scenario};
+
+/// One call, from all sides.
+pub struct Story<'a> {
+    pub scenario: &'a Scenario,
+    pub plan: &'a CallPlan,
+    pub record: &'a CallRecord,
+    pub a: Option<&'a Phone>,
+    pub b: Option<&'a Phone>,
+    pub crashed: bool,
+    pub hung_up: bool,
+    pub prices: [LegPrice; 2],
+    pub now: Timestamp,
+}
+
+impl Story<'_> {
+    fn phone(&self, side: Side) -> Option<&Phone> {
+        match side {
+            Side::User => self.a,
+            Side::Destination => self.b,
+        }
+    }
+
+    fn fate(&self, side: Side) -> Option<Fate> {
+        self.phone(side).map(Phone::fate)
+    }
+
+    fn refused(&self, side: Side, with: &[u16]) -> bool {
+        matches!(self.fate(side), Some(Fate::Refused(status)) if with.contains(&status))
+    }
+
+    fn hung_up_by(&self, side: Side) -> bool {
+        self.phone(side).is_some_and(|p| p.dialogs.iter().any(|d| d.ended_by_phone))
+    }
+
+    fn answered(&self, side: Side) -> bool {
+        matches!(self.fate(side), Some(Fate::Answered(_)))
+    }
+
+    fn challenged(&self, side: Side) -> bool {
+        self.phone(side).is_some_and(|p| p.plan.challenge.is_some())
+    }
+
+    /// Somebody broke the rules or the network did, so that a leg may be lost.
+    fn is_rough(&self) -> bool {
+        let rude = |p: Option<&Phone>| p.is_some_and(|p| p.plan.deaf || p.plan.nonsense > 0 || !p.plan.acts.is_empty());
+        self.crashed || !self.scenario.is_lossless() || rude(self.a) || rude(self.b)
+    }
+
+    /// What must have happened for this reason to be true.
+    fn evidence(&self, reason: EndReason) -> bool {
+        use Side::{Destination, User};
+        let no_answer = |side| !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
+        let unreachable =
+            |side| self.refused(side, &[404, 408, 480, 484, 500, 503]) || self.fate(side).is_none_or(|f| f == Fate::Unanswered);
+        let failed = |side| {
+            self.refused(side, &[401, 403, 404, 407, 484, 488, 500, 503]) || self.challenged(side) || self.is_rough()
+        };
+        let tight = self.scenario.organizations[self.plan.organization].lowered.is_some();
+        match reason {
+            EndReason::Hangup => self.hung_up_by(User) || self.hung_up_by(Destination),
+            EndReason::ApiHangup => self.hung_up,
+            EndReason::Drained => self.scenario.drain.is_some(),
+            EndReason::MaxDuration => self.answered(User),
+            EndReason::MediaTimeout => self.scenario.media.falls_silent > 0,
+            EndReason::MediaFailed => self.scenario.media.open_fails > 0,
+            EndReason::LegLost => self.is_rough(),
+            EndReason::UserNoAnswer => no_answer(User),
+            EndReason::UserBusy => self.refused(User, &[486, 600]),
+            EndReason::UserDeclined => self.refused(User, &[403, 603]),
+            EndReason::UserUnreachable => unreachable(User),
+            EndReason::UserFailed => failed(User),
+            EndReason::UserHangup => self.hung_up_by(User),
+            EndReason::NotConfirmed => self.plan.confirm == Confirm::Press1,
+            EndReason::DestinationNoAnswer => no_answer(Destination),
+            EndReason::DestinationBusy => self.refused(Destination, &[486, 600]),
+            EndReason::DestinationDeclined => self.refused(Destination, &[403, 603]),
+            EndReason::DestinationUnreachable => unreachable(Destination),
+            EndReason::DestinationFailed => failed(Destination),
+            EndReason::RedirectRefused => self.refused(User, &[302]) || self.refused(Destination, &[302]),
+            EndReason::NoCommonCodec => Side::BOTH.iter().any(|side| {
+                let spoke = |p: &Phone| !matches!(p.plan.session, Session::Both);
+                self.refused(*side, &[488]) || self.phone(*side).is_some_and(spoke)
+            }),
+            EndReason::SpendLimit => self.answered(User),
+            EndReason::SpendLimitExceeded | EndReason::ConcurrencyLimit => tight,
+            EndReason::StoreUnavailable => self.scenario.disk.fails > 0,
+            EndReason::ServerRestart => self.crashed,
+            EndReason::CallerIdNotVerified
+            | EndReason::DestinationNotAllowed
+            | EndReason::MaskingGuard
+            | EndReason::InternalError => false,
+        }
+    }
+
+    /// Off the hook, longest dialog.
+    fn talk(&self, side: Side) -> Duration {
+        let dialogs = self.phone(side).map(|p| p.dialogs.iter().filter_map(|d| d.talked(self.now)).max());
+        dialogs.flatten().unwrap_or_default()
+    }
+}
+
+impl Checks {
+    pub fn on_story(&mut self, story: &Story<'_>) {
+        let record = story.record;
+        let call = record.id;
+        let Some(reason) = record.end_reason else { return };
+        self.unless(story.evidence(reason), Check::Reason, || {
+            format!("{call} ended for {reason:?}; A was {:?}, B was {:?}", story.fate(Side::User), story.fate(Side::Destination))
+        });
+        if record.answered_at.is_some() {
+            let both = story.answered(Side::User) && story.answered(Side::Destination);
+            self.unless(both, Check::Reason, || format!("{call} was answered, by nobody"));
+        }
+        let blamed = match record.ended_by {
+            Some(EndedBy::User) if reason == EndReason::Hangup => Some(Side::User),
+            Some(EndedBy::Destination) if reason == EndReason::Hangup => Some(Side::Destination),
+            _ => None,
+        };
+        if let Some(side) = blamed {
+            self.unless(story.hung_up_by(side), Check::Reason, || format!("{call}: {side:?} did not hang up"));
+        }
+        self.on_cost(story);
+    }
+
+    fn on_cost(&mut self, story: &Story<'_>) {
+        let record = story.record;
+        if !story.answered(Side::User) && !story.answered(Side::Destination) {
+            let free = record.cost.as_micros() == 0;
+            return self.unless(free, Check::Cost, || format!("{} costs {}, nobody answered", record.id, record.cost));
+        }
+        if !story.scenario.is_clean() {
+            return;
+        }
+        let slack = story.scenario.network.delay.1 * 2 + story.scenario.disk.latency.1 * 4 + Duration::from_millis(30);
+        let talk = [story.talk(Side::User), if record.answered_at.is_some() { story.talk(Side::Destination) } else { Duration::ZERO }];
+        let sum = |adjust: &dyn Fn(Duration) -> Duration| -> i64 {
+            talk.iter().zip(&story.prices).map(|(talk, price)| reference::price(price, adjust(*talk))).sum()
+        };
+        // A phone that answers as its ringing ends may have been too late.
+        let crossed = story.a.is_some_and(Phone::was_canceled);
+        let least = if crossed { 0 } else { sum(&|talk| talk.saturating_sub(slack)) };
+        let most = sum(&|talk| if talk.is_zero() { talk } else { talk + slack });
+        let cost = record.cost.as_micros();
+        self.unless((least..=most).contains(&cost), Check::Cost, || {
+            format!("{} costs {}, by its phones between {least} and {most} micro-units", record.id, record.cost)
+        });
+    }
+}

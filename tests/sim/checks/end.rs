@@ -1,0 +1,21 @@
+//! When all is quiet: nobody holds a line, and nothing is left in memory.
+
+use revbridge::switch::Gauges;
+
+use super::{Check, Checks};
+use crate::phone::Phone;
+
+impl Checks {
+    pub fn on_quiet<'a>(&mut self, gauges: Gauges, streams: usize, phones: impl Iterator<Item = &'a Phone>) {
+        for phone in phones {
+            self.unless(!phone.is_up(), Check::Orphan, || format!("{} is still off the hook", phone.name()));
+            self.unless(!phone.waits_for_cancel(), Check::Orphan, || format!("{} still rings", phone.name()));
+        }
+        self.unless(streams == 0, Check::Ports, || format!("{streams} streams are still open"));
+        let Gauges { live_calls, live_legs, calls, commits_in_flight, .. } = gauges;
+        let left = [("live calls", live_calls), ("live legs", live_legs), ("calls", calls), ("commits", commits_in_flight)];
+        for (what, count) in left {
+            self.unless(count == 0, Check::Leak, || format!("{count} {what} are left in memory"));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What leaves for the phones: permits, the commit barrier, masking, fresh identifiers per leg.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use revbridge::model::{CallId, CommitId, LegId, Side};
+use rsip::Method;
+use rsip::prelude::*;
+
+use super::{Check, Checks, masking};
+use crate::phone::{message, message::Incoming, sdp};
+
+/// A permit that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub leg: LegId,
+    pub to: String,
+    pub shown: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Wire {
+    granted: Vec<Granted>,
+    /// Legs by the Call-ID of their INVITE.
+    pub legs: BTreeMap<String, LegId>,
+    /// Call-IDs, tags, session ids: on which side each was seen first.
+    tokens: BTreeMap<String, Side>,
+    /// Commits that left the switch and are not durable yet.
+    in_flight: BTreeMap<CallId, BTreeSet<CommitId>>,
+    /// Requests that left before, by Call-ID, branch and method: the same again is a retransmission.
+    sent: BTreeSet<(String, String, &'static str)>,
+    pub invites: u64,
+}
+
+impl Wire {
+    pub fn committing(&mut self, call: CallId, id: CommitId) {
+        self.in_flight.entry(call).or_default().insert(id);
+    }
+
+    pub fn durable(&mut self, call: CallId, id: CommitId) {
+        if let Some(ids) = self.in_flight.get_mut(&call) {
+            ids.remove(&id);
+        }
+    }
+
+    pub fn crashed(&mut self) {
+        self.in_flight.clear();
+    }
+
+    pub fn grant(&mut self, granted: Granted) {
+        self.granted.push(granted);
+    }
+
+    pub fn waits(&self, call: CallId) -> bool {
+        self.in_flight.get(&call).is_some_and(|ids| !ids.is_empty())
+    }
+}
+
+impl Checks {
+    /// A message that leaves for `side`'s phones.
+    pub fn on_sent(&mut self, side: Side, message: &Incoming, bytes: &[u8]) {
+        if let Some(what) = masking::leak(side.other(), bytes) {
+            self.fail(Check::Masking, format!("{what} of {:?} in {}", side.other(), message.summary()));
+        }
+        self.on_tokens(side, message);
+        let Some(request) = message.request() else { return };
+        if request.method == Method::Options && message.to_tag.is_none() {
+            return;
+        }
+        if request.method == Method::Invite && message.to_tag.is_none() {
+            self.on_invite(side, message, request);
+        }
+        let first = self.wire.sent.insert((message.call_id.clone(), message.branch.clone(), name(request.method)));
+        let leg = self.wire.legs.get(&message.call_id).copied();
+        let to_refusal = request.method == Method::Ack && self.is_ack_of_refusal(message);
+        match leg {
+            None => self.fail(Check::Permit, format!("{} of no leg", message.summary())),
+            Some(leg) if first && !to_refusal && self.wire.waits(leg.call) => {
+                self.fail(Check::Barrier, format!("{} of {leg:?} before its commit is durable", message.summary()));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn on_invite(&mut self, side: Side, message: &Incoming, request: &rsip::Request) {
+        let to = digits(&message::user(&request.uri));
+        let shown = request.from_header().ok().and_then(|f| f.typed().ok()).map(|f| digits(&message::user(&f.uri)));
+        let fits = |g: &&Granted| g.leg.side == side && g.to == to && Some(&g.shown) == shown.as_ref();
+        let Some(granted) = self.wire.granted.iter().find(fits) else {
+            return self.fail(Check::Permit, format!("an INVITE to …{} without a durable permit", tail(&to)));
+        };
+        let leg = granted.leg;
+        let permits = self.wire.granted.iter().filter(|g| g.leg == leg).count();
+        if self.wire.legs.insert(message.call_id.clone(), leg).is_none() {
+            self.wire.invites += 1;
+        }
+        let used = self.wire.legs.values().filter(|l| **l == leg).count();
+        self.unless(used <= permits, Check::Permit, || format!("{leg:?} used {used} permits of {permits}"));
+    }
+
+    /// The ACK of a refusal belongs to the INVITE's transaction (RFC 3261 §17.1.1.3): same branch.
+    fn is_ack_of_refusal(&self, message: &Incoming) -> bool {
+        self.wire.sent.contains(&(message.call_id.clone(), message.branch.clone(), name(Method::Invite)))
+    }
+
+    /// Fresh identifiers per leg: what was seen on one side is never seen on the other.
+    fn on_tokens(&mut self, side: Side, message: &Incoming) {
+        let mut tokens = vec![message.call_id.clone(), message.from_tag.clone(), message.branch.clone()];
+        tokens.extend(sdp::read(message.body()).map(|heard| heard.session_id));
+        for token in tokens {
+            let first = *self.wire.tokens.entry(token).or_insert(side);
+            if first != side {
+                self.fail(Check::Masking, format!("{} uses an identifier of the other leg", message.summary()));
+            }
+        }
+    }
+}
+
+fn name(method: Method) -> &'static str {
+    match method {
+        Method::Invite => "INVITE",
+        Method::Ack => "ACK",
+        Method::Bye => "BYE",
+        Method::Cancel => "CANCEL",
+        _ => "other",
+    }
+}
+
+fn digits(user: &str) -> String {
+    user.trim_start_matches('+').to_owned()
+}
+
+fn tail(number: &str) -> &str {
+    &number[number.len().saturating_sub(2)..]
+}

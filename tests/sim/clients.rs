@@ -1,0 +1,73 @@
+//! API clients: what they asked, what they were told, and what they do when the server dies on them.
+
+use std::collections::BTreeMap;
+
+use revbridge::model::{CallId, RequestId};
+use revbridge::store::Answer;
+use revbridge::switch::Reply;
+
+use crate::checks::{Check, Checks};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    Dial(usize),
+    Hangup(usize),
+    Drain,
+}
+
+#[derive(Debug, Default)]
+pub struct Clients {
+    last: u64,
+    pending: BTreeMap<RequestId, Request>,
+    /// The first 202 of each dial.
+    pub answers: BTreeMap<usize, Answer>,
+    pub calls: BTreeMap<usize, CallId>,
+}
+
+impl Clients {
+    pub fn ask(&mut self, request: Request) -> RequestId {
+        self.last += 1;
+        self.pending.insert(RequestId(self.last), request);
+        RequestId(self.last)
+    }
+
+    /// The connections break; what was asked on them.
+    pub fn crash(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.pending).into_values().collect()
+    }
+
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn hear(&mut self, id: RequestId, reply: &Reply, checks: &mut Checks) -> Option<Request> {
+        let Some(request) = self.pending.remove(&id) else {
+            checks.fail(Check::Reply, format!("a second answer to {id:?}"));
+            return None;
+        };
+        let fits = match (request, reply) {
+            (Request::Dial(index), Reply::Dialed { call, answer }) => self.dialed(index, *call, answer),
+            (Request::Dial(index), Reply::Replayed(answer)) => self.replayed(index, answer),
+            (Request::Dial(_), Reply::Refused(_) | Reply::Unavailable(_)) => true,
+            (Request::Hangup(_), Reply::Hangup { .. } | Reply::NotLive) => true,
+            (Request::Drain, Reply::Draining) => true,
+            _ => false,
+        };
+        checks.unless(fits, Check::Reply, || format!("{request:?} is answered {reply:?}"));
+        Some(request)
+    }
+
+    fn dialed(&mut self, index: usize, call: CallId, answer: &Answer) -> bool {
+        let first = self.calls.insert(index, call).is_none();
+        self.answers.insert(index, answer.clone());
+        first
+    }
+
+    /// The first answer may have been lost in a crash; what is replayed must be one and the same.
+    fn replayed(&mut self, index: usize, answer: &Answer) -> bool {
+        if let Ok(call) = answer.body.parse() {
+            self.calls.insert(index, call);
+        }
+        self.answers.entry(index).or_insert_with(|| answer.clone()) == answer
+    }
+}

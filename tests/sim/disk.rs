@@ -1,0 +1,301 @@
+//! What survives a crash: the tables of a store, in virtual time.
+//!
+//! ```text
+//! Commit ─▶ queue ─▶ one transaction for all that wait (group commit): store::apply ─▶ durable ─▶ answers
+//!                              crash here: nothing of it is left      or all of it is ─┘
+//! ```
+//!
+//! The decisions are the production `store::apply` on the production `Account`; the tables and their
+//! durability are the simulator's own. As in the SQLite engine, an account is put together again from
+//! what is durable: leases from calls that are not settled, sums from the ledger.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use revbridge::events::Fact;
+use revbridge::guardrails::{Account, Attempt, Lease, Limits, Refusal, Rules};
+use revbridge::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp};
+use revbridge::store::{Commit, Committed, Entry, EntryKind, Idempotency, Phase, Recovered, Step, Unfinished, Write, apply};
+
+use crate::mutant::Mutant;
+use crate::rng::Rng;
+use crate::scenario::DiskPlan;
+
+/// One call as the tables hold it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub organization: OrganizationId,
+    pub attempt: Attempt,
+    pub record: CallRecord,
+    pub snapshot: Option<Bytes>,
+    pub reserved: Money,
+    pub settled: bool,
+    pub admitted: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub struct Tables {
+    pub calls: BTreeMap<CallId, Row>,
+    pub ledger: Vec<(CallId, Entry)>,
+    pub outbox: Vec<Fact>,
+    pub keys: BTreeMap<[u8; 32], Idempotency>,
+    pub last_write: Option<Timestamp>,
+}
+
+/// One commit of a transaction: durable when the transaction is.
+#[derive(Debug)]
+pub struct Written {
+    pub id: CommitId,
+    pub commit: Commit,
+    pub committed: Committed,
+    pub write: Option<Write>,
+    /// What the organization had declared when it was decided.
+    pub limits: Option<Limits>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Commit(CommitId, Box<Commit>),
+    Forget(Vec<CallId>),
+}
+
+/// What is being written now.
+#[derive(Debug, Default)]
+struct Transaction {
+    written: Vec<Written>,
+    forgotten: Vec<CallId>,
+    fails: bool,
+}
+
+#[derive(Debug)]
+pub struct Disk {
+    pub tables: Tables,
+    rules: BTreeMap<OrganizationId, Rules>,
+    accounts: BTreeMap<OrganizationId, Account>,
+    queue: VecDeque<Job>,
+    writing: Option<Transaction>,
+    plan: DiskPlan,
+    rng: Rng,
+    mutant: Option<Mutant>,
+}
+
+impl Disk {
+    pub fn new(plan: DiskPlan, rules: BTreeMap<OrganizationId, Rules>, rng: Rng, mutant: Option<Mutant>) -> Self {
+        let accounts = rules.iter().map(|(id, rules)| (id.clone(), Account::new(rules.clone()))).collect();
+        let (tables, queue) = Default::default();
+        Self { tables, rules, accounts, queue, writing: None, plan, rng, mutant }
+    }
+
+    pub fn commit(&mut self, id: CommitId, commit: Box<Commit>) {
+        self.queue.push_back(Job::Commit(id, commit));
+    }
+
+    pub fn forget(&mut self, calls: Vec<CallId>) {
+        self.queue.push_back(Job::Forget(calls));
+    }
+
+    /// What the file declares has changed.
+    pub fn declare(&mut self, organization: &OrganizationId, limits: Limits) {
+        for rules in [
+            self.rules.get_mut(organization),
+            self.accounts.get_mut(organization).map(|account| &mut account.rules),
+        ] {
+            if let Some(rules) = rules {
+                rules.limits = limits.clone();
+            }
+        }
+    }
+
+    /// Begins a transaction over all that waits. `Some` is when it will be durable.
+    pub fn begin(&mut self, healthy: bool) -> Option<Duration> {
+        if self.writing.is_some() || self.queue.is_empty() {
+            return None;
+        }
+        let mut transaction = Transaction::default();
+        while let Some(job) = self.queue.pop_front() {
+            match job {
+                Job::Commit(id, commit) => {
+                    let written = self.write(id, *commit, &transaction);
+                    transaction.written.push(written);
+                }
+                Job::Forget(calls) => transaction.forgotten.extend(calls),
+            }
+        }
+        transaction.fails = !healthy && self.rng.chance(self.plan.fails);
+        self.writing = Some(transaction);
+        let slow = !healthy && self.rng.chance(self.plan.slow);
+        let (from, to) = self.plan.latency;
+        let usual = self.rng.micros(from.as_micros() as u64, to.as_micros() as u64);
+        Some(if slow { self.rng.millis(50, 4_000) } else { usual })
+    }
+
+    fn write(&mut self, id: CommitId, mut commit: Commit, transaction: &Transaction) -> Written {
+        if let Some(committed) = self.repeated(&commit, transaction) {
+            return Written { id, commit, committed, write: None, limits: None };
+        }
+        let Some(account) = self.accounts.get_mut(&commit.organization) else {
+            let committed = Committed::Refused(Refusal::Unknown);
+            return Written { id, commit, committed, write: None, limits: None };
+        };
+        if let (Some(Mutant::WrongPrice), Step::Settle { cost }) = (self.mutant, &mut commit.step) {
+            *cost = cost.times(2);
+        }
+        let lifted = self.mutant == Some(Mutant::NoLimits);
+        let limits = account.rules.limits.clone();
+        if lifted {
+            let rules = &mut account.rules.limits;
+            (rules.max_concurrent_legs, rules.max_calls_per_minute) = (10_000, 10_000);
+            rules.daily_spend_limit = Money::MAX;
+        }
+        let applied = apply(account, &commit);
+        account.rules.limits = limits.clone();
+        Written { id, commit, committed: applied.committed, write: applied.write, limits: Some(limits) }
+    }
+
+    /// The answer to a request whose idempotency key is known, durable or earlier in this transaction.
+    fn repeated(&self, commit: &Commit, transaction: &Transaction) -> Option<Committed> {
+        let asked = commit.idempotency.as_ref()?;
+        let earlier = transaction.written.iter().filter(|w| w.write.is_some()).find_map(|w| {
+            w.commit.idempotency.as_ref().filter(|known| known.key == asked.key)
+        });
+        let known = self.tables.keys.get(&asked.key).or(earlier)?;
+        Some(if known.body == asked.body {
+            Committed::Replayed(known.answer.clone())
+        } else {
+            Committed::Conflict { request_id: known.request_id.clone() }
+        })
+    }
+
+    /// What a store that does not wait for its data would say now.
+    pub fn answers_early(&mut self) -> Vec<(CommitId, Committed)> {
+        let written = self.writing.iter_mut().flat_map(|t| &mut t.written);
+        written.map(|w| (w.id, std::mem::replace(&mut w.committed, Committed::Done))).collect()
+    }
+
+    /// The transaction is over: its commits, all durable or all [`Committed::Unavailable`].
+    pub fn end(&mut self, now: Timestamp) -> Vec<Written> {
+        let Some(mut transaction) = self.writing.take() else { return Vec::new() };
+        if transaction.fails {
+            self.reload();
+            for written in &mut transaction.written {
+                (written.committed, written.write) = (Committed::Unavailable, None);
+            }
+        } else {
+            self.make_durable(now, &transaction);
+        }
+        transaction.written
+    }
+
+    /// The process dies. What was being written is lost or became durable unheard; what waited is lost.
+    pub fn crash(&mut self, now: Timestamp) -> Vec<Written> {
+        let survives = self.rng.chance(500);
+        let written = match self.writing.take() {
+            Some(transaction) if survives && !transaction.fails => {
+                self.make_durable(now, &transaction);
+                transaction.written
+            }
+            Some(_) | None => Vec::new(),
+        };
+        self.queue.clear();
+        if self.mutant == Some(Mutant::DiskLosesCalls) {
+            self.tables.calls.clear();
+        }
+        self.reload();
+        written
+    }
+
+    fn make_durable(&mut self, now: Timestamp, transaction: &Transaction) {
+        self.tables.last_write = Some(now);
+        for written in &transaction.written {
+            if let Some(write) = &written.write {
+                self.tables.take(&written.commit, write, self.mutant);
+            }
+        }
+        for call in &transaction.forgotten {
+            if let Some(row) = self.tables.calls.get_mut(call) {
+                row.snapshot = None;
+            }
+        }
+    }
+
+    /// Accounts as the tables say they are.
+    fn reload(&mut self) {
+        let tables = &self.tables;
+        let account = |(id, rules): (&OrganizationId, &Rules)| {
+            let rows = || tables.calls.values().filter(|row| row.organization == *id);
+            let mut admitted: Vec<_> = rows().map(|row| row.admitted).collect();
+            admitted.sort();
+            let leases = rows().filter(|row| !row.settled).map(|row| Lease {
+                attempt: row.attempt.clone(),
+                reserved: row.reserved,
+                day: row.record.day,
+            });
+            let mut spent = BTreeMap::new();
+            for (call, entry) in &tables.ledger {
+                if entry.kind == EntryKind::Charge && tables.calls.get(call).is_some_and(|r| r.organization == *id) {
+                    *spent.entry(entry.day).or_insert(Money::ZERO) += entry.amount;
+                }
+            }
+            (id.clone(), Account::restored(rules.clone(), admitted, leases, spent))
+        };
+        self.accounts = self.rules.iter().map(account).collect();
+    }
+
+    /// What a start finds.
+    pub fn recover(&self) -> Recovered {
+        let unfinished = |(call, row): (&CallId, &Row)| {
+            let snapshot = row.snapshot.clone()?;
+            let (organization, record) = (row.organization.clone(), row.record.clone());
+            Some(Unfinished { call: *call, organization, record, snapshot })
+        };
+        Recovered { calls: self.tables.calls.iter().filter_map(unfinished).collect(), last_alive: self.tables.last_write }
+    }
+
+    pub fn account(&self, organization: &OrganizationId) -> Option<&Account> {
+        self.accounts.get(organization)
+    }
+
+    pub fn limits(&self, organization: &OrganizationId) -> Option<&Limits> {
+        self.rules.get(organization).map(|rules| &rules.limits)
+    }
+}
+
+impl Tables {
+    fn take(&mut self, commit: &Commit, write: &Write, mutant: Option<Mutant>) {
+        if let (Step::Admit(attempt), Phase::Admitted) = (&commit.step, write.phase) {
+            let row = Row {
+                organization: commit.organization.clone(),
+                attempt: attempt.clone(),
+                record: write.record.clone(),
+                snapshot: None,
+                reserved: write.reserved,
+                settled: false,
+                admitted: commit.at,
+            };
+            self.calls.insert(commit.call, row);
+        }
+        if let Some(known) = &commit.idempotency {
+            self.keys.insert(known.key, known.clone());
+        }
+        let Some(row) = self.calls.get_mut(&commit.call) else { return };
+        if commit.snapshot.is_some() {
+            row.snapshot.clone_from(&commit.snapshot);
+        }
+        if write.phase == Phase::Over {
+            return;
+        }
+        row.record.clone_from(&write.record);
+        row.reserved = write.reserved;
+        row.settled = write.phase == Phase::Settled;
+        self.ledger.extend(write.entries.iter().map(|entry| (commit.call, *entry)));
+        self.outbox.extend(commit.facts.iter().cloned());
+        if mutant == Some(Mutant::ChargesTwice) {
+            let charges = write.entries.iter().filter(|e| e.kind == EntryKind::Charge);
+            self.ledger.extend(charges.map(|entry| (commit.call, *entry)));
+        }
+        if mutant == Some(Mutant::TellsTwice) {
+            self.outbox.extend(commit.facts.iter().cloned());
+        }
+    }
+}

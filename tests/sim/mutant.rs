@@ -1,0 +1,73 @@
+//! Faults planted in the world, one at a time. Each must be found by the check that it names: a check
+//! that cannot fail is a defect.
+
+use crate::checks::Check;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// The store answers before the data is durable.
+    AnswersEarly,
+    /// A crash takes every call out of the tables.
+    DiskLosesCalls,
+    /// Settled twice in the ledger.
+    ChargesTwice,
+    /// The outbox has every fact twice.
+    TellsTwice,
+    /// The store charges the double.
+    WrongPrice,
+    /// The guardrails judge against limits that are not the organization's.
+    NoLimits,
+    /// A's number gets into a message to B, with dashes.
+    LeaksNumber,
+    /// What A's phone said gets into a message to B, in base64.
+    LeaksMark,
+    /// An INVITE goes to another number than the one that was judged.
+    OtherNumber,
+    /// Nothing that ends a leg reaches phone B.
+    LosesByes,
+    /// A reply is lost between the switch and its client.
+    LosesReplies,
+    /// Two legs get the same ports.
+    SharesPorts,
+    /// One Close never reaches the media threads.
+    LosesClose,
+    /// A deadline that never moves.
+    StuckClock,
+}
+
+impl Mutant {
+    pub const ALL: [Mutant; 14] = [
+        Mutant::AnswersEarly,
+        Mutant::DiskLosesCalls,
+        Mutant::ChargesTwice,
+        Mutant::TellsTwice,
+        Mutant::WrongPrice,
+        Mutant::NoLimits,
+        Mutant::LeaksNumber,
+        Mutant::LeaksMark,
+        Mutant::OtherNumber,
+        Mutant::LosesByes,
+        Mutant::LosesReplies,
+        Mutant::SharesPorts,
+        Mutant::LosesClose,
+        Mutant::StuckClock,
+    ];
+
+    /// The checks of which one must find it first.
+    pub fn found_by(self) -> &'static [Check] {
+        match self {
+            Mutant::AnswersEarly => &[Check::Barrier, Check::Permit],
+            Mutant::DiskLosesCalls => &[Check::Orphan, Check::Record, Check::Charge],
+            Mutant::ChargesTwice => &[Check::Charge],
+            Mutant::TellsTwice => &[Check::Event],
+            Mutant::WrongPrice => &[Check::Cost],
+            Mutant::NoLimits => &[Check::Spend, Check::Legs, Check::Rate],
+            Mutant::LeaksNumber | Mutant::LeaksMark => &[Check::Masking],
+            Mutant::OtherNumber => &[Check::Permit],
+            Mutant::LosesByes => &[Check::Orphan],
+            Mutant::LosesReplies => &[Check::Reply],
+            Mutant::SharesPorts | Mutant::LosesClose => &[Check::Ports],
+            Mutant::StuckClock => &[Check::BusyLoop],
+        }
+    }
+}

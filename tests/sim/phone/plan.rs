@@ -1,0 +1,162 @@
+//! How one phone behaves, chosen before it rings.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+
+#[derive(Debug, Clone)]
+pub struct PhonePlan {
+    pub challenge: Option<Challenge>,
+    /// 100 at once.
+    pub trying: bool,
+    /// 180 after this; `None` never.
+    pub ringing: Option<Duration>,
+    /// 183 with a description after this.
+    pub early: Option<Duration>,
+    pub outcome: Outcome,
+    /// To-tags from which provisional answers come; the first one answers.
+    pub forks: usize,
+    /// A second fork answers too, this long after the first.
+    pub second: Option<Duration>,
+    pub session: Session,
+    /// What it does once it talks, each a while after the one before.
+    pub acts: Vec<(Duration, Act)>,
+    /// Hears nothing any more from the moment it answers.
+    pub deaf: bool,
+    /// Answers although it was cancelled, this long after the CANCEL.
+    pub crossing: Option<Duration>,
+    /// Per mille of its messages that are followed by nonsense.
+    pub nonsense: u64,
+    /// Adds Record-Route, so that requests have to come with a Route.
+    pub record_route: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge {
+    /// 401 or 407.
+    pub status: u16,
+    pub sha256: bool,
+    /// Refuses every answer and asks again.
+    pub never_content: bool,
+    /// Asks for a realm that is not the trunk's.
+    pub foreign: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Answer(Duration),
+    Refuse(u16, Duration),
+    /// Rings and is never picked up; cancelled, it says 487.
+    RingForever,
+    /// Nobody is there.
+    Silent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// PCMU and PCMA.
+    Both,
+    PcmaOnly,
+    NoCommonCodec,
+    NoDescription,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Hangup,
+    Hold,
+    HoldOldStyle,
+    Resume,
+    Update,
+    OfferlessReinvite,
+    Options,
+    InfoDigit,
+    Refer,
+    /// A new call to us that wants to take over the dialog (RFC 3891).
+    Replaces,
+    /// A BYE for a dialog that is not there.
+    StrayBye,
+    OldCseq,
+    UnknownMethod,
+    Garbage,
+}
+
+const ACTS: [Act; 13] = [
+    Act::Hold,
+    Act::HoldOldStyle,
+    Act::Resume,
+    Act::Update,
+    Act::OfferlessReinvite,
+    Act::Options,
+    Act::InfoDigit,
+    Act::Refer,
+    Act::Replaces,
+    Act::StrayBye,
+    Act::OldCseq,
+    Act::UnknownMethod,
+    Act::Garbage,
+];
+
+/// Final answers that say no.
+pub const REFUSALS: [u16; 12] = [302, 403, 404, 408, 480, 484, 486, 488, 500, 503, 600, 603];
+
+impl PhonePlan {
+    /// `answers`: per mille that pick up.
+    pub fn new(rng: &mut Rng, hostile: bool, answers: u64) -> Self {
+        let talkative = rng.chance(300);
+        let acts = if talkative { 1 + rng.below(4) } else { 0 };
+        let mut acts: Vec<_> = (0..acts).map(|_| (rng.millis(0, 4_000), rng.pick(&ACTS))).collect();
+        if rng.chance(500) {
+            let after = if rng.chance(150) { Duration::ZERO } else { rng.millis(100, 30_000) };
+            acts.push((after, Act::Hangup));
+        }
+        Self {
+            challenge: rng.chance(120).then(|| Challenge::new(rng)),
+            trying: rng.chance(600),
+            ringing: rng.chance(800).then(|| rng.millis(0, 900)),
+            early: rng.chance(200).then(|| rng.millis(0, 1_500)),
+            outcome: Outcome::new(rng, answers),
+            forks: if hostile && rng.chance(100) { 2 + rng.below(2) as usize } else { 1 },
+            second: (hostile && rng.chance(500)).then(|| rng.millis(0, 3_000)),
+            session: rng.pick(&[
+                Session::Both,
+                Session::Both,
+                Session::Both,
+                Session::Both,
+                Session::PcmaOnly,
+                Session::PcmaOnly,
+                Session::NoCommonCodec,
+                Session::NoDescription,
+            ]),
+            acts,
+            deaf: hostile && rng.chance(40),
+            crossing: rng.chance(150).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
+            nonsense: if hostile && rng.chance(250) { 200 } else { 0 },
+            record_route: rng.chance(200),
+        }
+    }
+}
+
+impl Challenge {
+    fn new(rng: &mut Rng) -> Self {
+        Self {
+            status: rng.pick(&[401, 407]),
+            sha256: rng.chance(300),
+            never_content: rng.chance(100),
+            foreign: rng.chance(100),
+        }
+    }
+}
+
+impl Outcome {
+    fn new(rng: &mut Rng, answers: u64) -> Self {
+        if rng.chance(answers) {
+            return Outcome::Answer(if rng.chance(200) { Duration::ZERO } else { rng.millis(50, 9_000) });
+        }
+        match rng.below(10) {
+            0..7 => Outcome::Refuse(rng.pick(&REFUSALS), rng.millis(0, 4_000)),
+            7..9 => Outcome::RingForever,
+            _ => Outcome::Silent,
+        }
+    }
+}

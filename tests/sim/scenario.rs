@@ -1,0 +1,232 @@
+//! Everything that a seed decides before the first event: who calls whom, how each phone behaves, how
+//! bad network, disk and process are. What happens then is drawn from the same seed as it happens.
+//!
+//! ```text
+//! 0 ───── dials ───── 20 s ──── faults ──── CALM ── lossless, healthy ── HANGUP ── quiet ── END
+//! ```
+
+use std::time::Duration;
+
+use revbridge::model::{Confirm, Timestamp};
+
+use crate::phone::plan::PhonePlan;
+use crate::rng::Rng;
+
+/// From here on the network loses nothing, the disk is healthy and the process does not crash.
+pub const CALM: Duration = Duration::from_secs(100);
+/// What still lives is ended here by hang-up, drain, or by its own limits.
+pub const HANGUP: Duration = Duration::from_secs(140);
+/// 64·T1 after the last call can have ended, and a margin.
+pub const END: Duration = Duration::from_secs(300);
+
+/// One world.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    pub start: Timestamp,
+    pub calls: Vec<CallPlan>,
+    pub organizations: Vec<OrganizationPlan>,
+    pub network: NetworkPlan,
+    pub disk: DiskPlan,
+    pub media: MediaPlan,
+    pub crashes: Vec<Crash>,
+    /// Drain instead of hang-ups, at this moment.
+    pub drain: Option<Duration>,
+}
+
+/// One dial and both its phones.
+#[derive(Debug, Clone)]
+pub struct CallPlan {
+    pub at: Duration,
+    pub organization: usize,
+    pub numbers: Numbers,
+    pub confirm: Confirm,
+    pub presses: bool,
+    pub ring_timeout: Duration,
+    pub max_duration: Duration,
+    pub hangup: Option<Duration>,
+    pub keyed: bool,
+    /// Sends the same request again after this, with the same key.
+    pub repeats: Option<Duration>,
+    pub a: PhonePlan,
+    pub b: PhonePlan,
+}
+
+/// What is wrong with the numbers of a dial, if anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    Good,
+    FromNotOwned,
+    ToNotListed,
+    ToPremium,
+    ToUnpriced,
+    Loop,
+}
+
+#[derive(Debug, Clone)]
+pub struct OrganizationPlan {
+    pub max_concurrent_legs: u32,
+    pub max_calls_per_minute: u32,
+    pub daily_spend_micros: i64,
+    /// At this moment the limits are lowered to these legs and this money.
+    pub lowered: Option<(Duration, u32, i64)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NetworkPlan {
+    pub loss: u64,
+    pub duplicate: u64,
+    pub delay: (Duration, Duration),
+}
+
+#[derive(Debug, Clone)]
+pub struct DiskPlan {
+    pub latency: (Duration, Duration),
+    /// Per mille of the transactions that take up to four seconds.
+    pub slow: u64,
+    /// Per mille that fail.
+    pub fails: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct MediaPlan {
+    pub open_fails: u64,
+    pub falls_silent: u64,
+}
+
+/// When the process dies, and for how long it stays dead.
+#[derive(Debug, Clone)]
+pub struct Crash {
+    pub when: CrashPoint,
+    pub down: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum CrashPoint {
+    /// Before the output with this number after the last start.
+    Output(u64),
+    At(Duration),
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Self {
+        let rng = &mut Rng::new(seed);
+        let calls = 3 + rng.below(8);
+        // A third of the worlds has no fault but the phones: what they should come to is known exactly.
+        let kind = rng.pick(&[Kind::Clean, Kind::Lossy, Kind::Lossy, Kind::Crashing, Kind::Crashing, Kind::Crashing]);
+        Self {
+            seed,
+            start: start(rng),
+            calls: (0..calls).map(|_| CallPlan::new(rng, kind)).collect(),
+            organizations: (0..2).map(|_| OrganizationPlan::new(rng)).collect(),
+            network: NetworkPlan::new(rng, kind),
+            disk: DiskPlan::new(rng, kind),
+            media: MediaPlan {
+                open_fails: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 30]) },
+                falls_silent: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 50]) },
+            },
+            crashes: if kind == Kind::Crashing { crashes(rng) } else { Vec::new() },
+            drain: rng.chance(200).then(|| rng.millis(5_000, 60_000)),
+        }
+    }
+
+    /// Nothing stands between the server and the phones, and the process lives throughout.
+    pub fn is_clean(&self) -> bool {
+        self.crashes.is_empty() && self.is_lossless() && self.disk.fails == 0 && self.disk.slow == 0
+    }
+
+    pub fn is_lossless(&self) -> bool {
+        self.network.loss == 0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Clean,
+    Lossy,
+    Crashing,
+}
+
+/// Some worlds begin just before a midnight, some on the day on which the clocks change.
+fn start(rng: &mut Rng) -> Timestamp {
+    let noon = 1_772_971_200_000; // 2026-03-08T12:00:00Z
+    let before_midnight = 1_773_014_370_000; // 2026-03-08T23:59:30Z
+    let new_york_midnight = 1_773_028_770_000; // 2026-03-08T23:59:30-04:00
+    Timestamp::from_millis(rng.pick(&[noon, noon, before_midnight, new_york_midnight]) + rng.below(60_000))
+}
+
+fn crashes(rng: &mut Rng) -> Vec<Crash> {
+    let n = 1 + rng.below(3);
+    (0..n)
+        .map(|_| Crash {
+            when: if rng.chance(800) {
+                CrashPoint::Output(1 + rng.below(90))
+            } else {
+                CrashPoint::At(rng.millis(500, 90_000))
+            },
+            down: if rng.chance(800) { rng.millis(20, 3_000) } else { rng.millis(3_000, 45_000) },
+        })
+        .collect()
+}
+
+impl CallPlan {
+    fn new(rng: &mut Rng, kind: Kind) -> Self {
+        let wrong = [Numbers::FromNotOwned, Numbers::ToNotListed, Numbers::ToPremium, Numbers::ToUnpriced, Numbers::Loop];
+        let hostile = kind != Kind::Clean;
+        Self {
+            at: rng.millis(0, 20_000),
+            organization: usize::try_from(rng.below(2)).unwrap_or(0),
+            numbers: if rng.chance(100) { rng.pick(&wrong) } else { Numbers::Good },
+            confirm: if rng.chance(200) { Confirm::Press1 } else { Confirm::None },
+            presses: rng.chance(700),
+            ring_timeout: rng.millis(4_000, 25_000),
+            max_duration: rng.millis(5_000, 60_000),
+            hangup: rng.chance(200).then(|| rng.millis(0, 40_000)),
+            keyed: rng.chance(700),
+            repeats: rng.chance(200).then(|| rng.millis(0, 8_000)),
+            a: PhonePlan::new(rng, hostile, 750),
+            b: PhonePlan::new(rng, hostile, 650),
+        }
+    }
+}
+
+impl OrganizationPlan {
+    fn new(rng: &mut Rng) -> Self {
+        let tight = rng.chance(300);
+        let daily_spend_micros = if tight { 60_000 + rng.below(200_000) as i64 } else { 50_000_000 };
+        let legs = if tight { 2 + rng.below(5) as u32 } else { 40 };
+        Self {
+            max_concurrent_legs: legs,
+            max_calls_per_minute: if rng.chance(200) { 1 + rng.below(4) as u32 } else { 60 },
+            daily_spend_micros,
+            lowered: rng.chance(200).then(|| {
+                let at = rng.millis(2_000, 30_000);
+                (at, rng.below(u64::from(legs)) as u32, daily_spend_micros / (1 + rng.below(4) as i64))
+            }),
+        }
+    }
+}
+
+impl NetworkPlan {
+    fn new(rng: &mut Rng, kind: Kind) -> Self {
+        let lossy = kind == Kind::Lossy || (kind == Kind::Crashing && rng.chance(400));
+        let jitter = if lossy { rng.below(400) } else { rng.below(30) };
+        let floor = Duration::from_millis(rng.below(20));
+        Self {
+            loss: if lossy { 10 + rng.below(250) } else { 0 },
+            duplicate: if lossy { rng.below(200) } else { 0 },
+            delay: (floor, floor + Duration::from_millis(jitter)),
+        }
+    }
+}
+
+impl DiskPlan {
+    fn new(rng: &mut Rng, kind: Kind) -> Self {
+        let ill = kind != Kind::Clean && rng.chance(400);
+        Self {
+            latency: (Duration::from_micros(100), Duration::from_micros(500 + rng.below(8_000))),
+            slow: if ill { rng.below(100) } else { 0 },
+            fails: if ill { rng.below(60) } else { 0 },
+        }
+    }
+}

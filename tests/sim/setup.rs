@@ -1,0 +1,183 @@
+//! The configuration of the simulated server, its organizations and its numbers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use revbridge::config::{CallConfig, Credentials, Listener, MediaConfig, Transport, Trunk};
+use revbridge::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
+use revbridge::model::{CallId, E164, Money, OrganizationId, Side, UserId};
+use revbridge::sdp::Codec;
+use revbridge::sip::{EndpointConfig, Flow};
+use revbridge::store::Answer;
+use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig};
+
+use crate::phone::{Home, PASSWORD, USERNAME};
+use crate::scenario::{CallPlan, Numbers, OrganizationPlan};
+
+pub const REST: Duration = Duration::from_secs(5);
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)), 5060);
+
+pub fn home(side: Side) -> Home {
+    match side {
+        Side::User => {
+            Home { side, mark: "kanarya", via: "192.0.2.10:5060", media: "172.16.1.1", realm: "a.invalid" }
+        }
+        Side::Destination => {
+            Home { side, mark: "kanaryb", via: "198.51.100.20:5060", media: "172.16.2.1", realm: "b.invalid" }
+        }
+    }
+}
+
+pub fn flow(side: Side) -> Flow {
+    let ip = match side {
+        Side::User => Ipv4Addr::new(192, 0, 2, 10),
+        Side::Destination => Ipv4Addr::new(198, 51, 100, 20),
+    };
+    Flow { transport: Transport::Udp, local: SERVER, remote: SocketAddr::new(ip.into(), 5060) }
+}
+
+fn trunk(side: Side) -> Arc<Trunk> {
+    let (name, prefixes) = match side {
+        Side::User => ("a", vec!["+1".to_owned()]),
+        Side::Destination => ("b", vec!["+44".to_owned(), "+49".to_owned()]),
+    };
+    let target = flow(side).remote;
+    Arc::new(Trunk {
+        name: name.into(),
+        host: target.ip().to_string().into(),
+        target,
+        transport: Transport::Udp,
+        credentials: Some(Credentials {
+            username: USERNAME.into(),
+            password: PASSWORD.into(),
+            realm: home(side).realm.into(),
+        }),
+        trusted: side == Side::Destination,
+        prefixes,
+        priority: 1,
+        weight: 1,
+        ping: None,
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
+    })
+}
+
+pub fn config() -> SwitchConfig {
+    SwitchConfig {
+        endpoint: EndpointConfig {
+            listeners: vec![Listener { transport: Transport::Udp, local: SERVER, advertised: SERVER }],
+            trunks: Side::BOTH.map(trunk).to_vec(),
+            product: "revbridge".into(),
+        },
+        media: MediaConfig {
+            address: SERVER.ip(),
+            advertised: SERVER.ip(),
+            ports: (20_000, 20_039),
+            rest: REST,
+            timeout: Duration::from_secs(20),
+            threads: 1,
+        },
+        calls: CallConfig {
+            max_calls: 30,
+            default_ring_timeout: Duration::from_secs(20),
+            failure_tone: Duration::from_secs(4),
+            confirm_timeout: Duration::from_secs(15),
+            drain_deadline: Duration::from_secs(10),
+            currency: "USD".to_owned(),
+        },
+    }
+}
+
+pub fn organization(index: usize) -> OrganizationId {
+    OrganizationId(["acme", "globex"][index].into())
+}
+
+pub fn limits(plan: &OrganizationPlan, index: usize) -> Limits {
+    Limits {
+        max_concurrent_legs: plan.max_concurrent_legs,
+        max_calls_per_minute: plan.max_calls_per_minute,
+        daily_spend_limit: Money::from_micros(plan.daily_spend_micros),
+        timezone: ["UTC", "America/New_York"][index].to_owned(),
+    }
+}
+
+/// What a leg to each side costs.
+pub fn prices() -> [LegPrice; 2] {
+    [
+        LegPrice { per_minute: Money::from_micros(10_000), connect: Money::ZERO, first_seconds: 30, step_seconds: 6 },
+        LegPrice {
+            per_minute: Money::from_micros(20_000),
+            connect: Money::from_micros(5_000),
+            first_seconds: 10,
+            step_seconds: 1,
+        },
+    ]
+}
+
+pub fn rules(plans: &[OrganizationPlan]) -> BTreeMap<OrganizationId, Rules> {
+    let [a, b] = prices();
+    let table = Arc::new(PriceTable::new([("+1", a), ("+44", b)]).expect("two prefixes"));
+    let declare = |(index, plan): (usize, &OrganizationPlan)| {
+        let allowlist = Allowlist::parse(["+1", "+44", "+49"]).expect("prefixes");
+        let numbers = vec![number(&owned(index))];
+        let rules = Rules::new(limits(plan, index), allowlist, numbers, table.clone()).expect("a timezone");
+        (organization(index), rules)
+    };
+    plans.iter().enumerate().map(declare).collect()
+}
+
+fn owned(organization: usize) -> String {
+    format!("+1202555010{organization}")
+}
+
+fn number(text: &str) -> E164 {
+    E164::parse(text).expect("a number")
+}
+
+/// The number of a call's phone; the last four digits are the call's index.
+pub fn phone_number(side: Side, index: usize) -> String {
+    match side {
+        Side::User => format!("+1415777{index:04}"),
+        Side::Destination => format!("+4420794{index:05}"),
+    }
+}
+
+/// The call whose phone has this number.
+pub fn index_of(number: &str) -> Option<usize> {
+    number.get(number.len().checked_sub(4)?..)?.parse().ok()
+}
+
+pub fn dial(index: usize, plan: &CallPlan) -> Dial {
+    let own = number(&owned(plan.organization));
+    let (from, to) = match plan.numbers {
+        Numbers::Good => (own, phone_number(Side::Destination, index)),
+        Numbers::FromNotOwned => (number("+12125550199"), phone_number(Side::Destination, index)),
+        Numbers::ToNotListed => (own, format!("+336123{index:05}")),
+        Numbers::ToPremium => (own, format!("+1900555{index:04}")),
+        Numbers::ToUnpriced => (own, format!("+493012{index:05}")),
+        Numbers::Loop => (own, owned(plan.organization)),
+    };
+    Dial {
+        organization: organization(plan.organization),
+        user: UserId("alice".into()),
+        from,
+        to: number(&to),
+        connect: number(&phone_number(Side::User, index)),
+        confirm: plan.confirm,
+        ring_timeout: plan.ring_timeout,
+        max_duration: plan.max_duration,
+        client_name: Some("kanarya's client".into()),
+        client_label: Some("kanaryb's label".into()),
+        answer,
+        idempotency: plan.keyed.then(|| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&(index as u64 + 1).to_le_bytes());
+            IdempotencyKey { key, body: [1; 32], request_id: "request".into() }
+        }),
+    }
+}
+
+fn answer(call: CallId, _: &Dial) -> Answer {
+    Answer { status: 202, location: None, body: call.to_string() }
+}

@@ -1,0 +1,140 @@
+//! The media threads as the switch sees them: commands in, events back after a while. No audio.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use revbridge::media::{LegStats, MediaCommand, MediaEvent, PortPair, Source};
+use revbridge::model::{LegId, Side, Timestamp};
+use revbridge::sdp::Codec;
+
+use crate::checks::{Check, Checks};
+use crate::rng::Rng;
+use crate::scenario::MediaPlan;
+
+#[derive(Debug)]
+struct Stream {
+    port: PortPair,
+    has_remote: bool,
+    hears_peer: bool,
+    flowing: bool,
+}
+
+#[derive(Debug)]
+pub struct Shell {
+    streams: BTreeMap<LegId, Stream>,
+    /// When each pair was closed last.
+    closed: BTreeMap<PortPair, Timestamp>,
+    rest: Duration,
+    plan: MediaPlan,
+    rng: Rng,
+}
+
+impl Shell {
+    pub fn new(plan: MediaPlan, rest: Duration, rng: Rng) -> Self {
+        Self { streams: BTreeMap::new(), closed: BTreeMap::new(), rest, plan, rng }
+    }
+
+    /// The process is gone, and every socket with it.
+    pub fn crash(&mut self) {
+        self.streams.clear();
+        self.closed.clear();
+    }
+
+    pub fn open(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Does what the switch wants; the events come after these waits. `presses` says whether this user
+    /// presses 1 when asked to.
+    pub fn command(
+        &mut self,
+        now: Timestamp,
+        leg: LegId,
+        command: MediaCommand,
+        presses: bool,
+        healthy: bool,
+        checks: &mut Checks,
+    ) -> Vec<(Duration, LegId, MediaEvent)> {
+        match command {
+            MediaCommand::Open { port, .. } => self.on_open(now, leg, port, healthy, checks),
+            MediaCommand::Remote(_) => self.on_remote(leg, healthy, checks),
+            MediaCommand::Play(source) => self.on_play(leg, source, presses, healthy),
+            MediaCommand::Close => self.on_close(now, leg),
+        }
+    }
+
+    fn on_open(
+        &mut self,
+        now: Timestamp,
+        leg: LegId,
+        port: PortPair,
+        healthy: bool,
+        checks: &mut Checks,
+    ) -> Vec<(Duration, LegId, MediaEvent)> {
+        if let Some((other, _)) = self.streams.iter().find(|(_, s)| s.port == port) {
+            checks.fail(Check::Ports, format!("{leg:?} opens {port:?}, which {other:?} has"));
+        }
+        if self.closed.get(&port).is_some_and(|at| now.since(*at) < self.rest) {
+            checks.fail(Check::Ports, format!("{leg:?} opens {port:?} before it has rested"));
+        }
+        let stream = Stream { port, has_remote: false, hears_peer: false, flowing: false };
+        if self.streams.insert(leg, stream).is_some() {
+            checks.fail(Check::Ports, format!("{leg:?} opens a second stream"));
+        }
+        if !healthy && self.rng.chance(self.plan.open_fails) {
+            return vec![(self.rng.millis(0, 5), leg, MediaEvent::Failed)];
+        }
+        Vec::new()
+    }
+
+    fn on_remote(&mut self, leg: LegId, healthy: bool, checks: &mut Checks) -> Vec<(Duration, LegId, MediaEvent)> {
+        match self.streams.get_mut(&leg) {
+            Some(stream) => stream.has_remote = true,
+            None => checks.fail(Check::Ports, format!("{leg:?} has a remote and no stream")),
+        }
+        self.flow(leg, healthy)
+    }
+
+    fn on_play(&mut self, leg: LegId, source: Source, presses: bool, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
+        if let Some(stream) = self.streams.get_mut(&leg) {
+            stream.hears_peer = source == Source::Peer;
+        }
+        if source == Source::Prompt && presses {
+            let digit = self.rng.pick(&['1', '1', '1', '5']);
+            return vec![(self.rng.millis(300, 12_000), leg, MediaEvent::Digit(digit))];
+        }
+        self.flow(leg, healthy)
+    }
+
+    /// Audio flows once both legs know where to send and hear each other.
+    fn flow(&mut self, leg: LegId, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
+        let legs = Side::BOTH.map(|side| LegId { call: leg.call, side });
+        let ready = |leg: &LegId| self.streams.get(leg).is_some_and(|s| s.has_remote && s.hears_peer && !s.flowing);
+        if !legs.iter().all(ready) {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        for leg in legs {
+            if let Some(stream) = self.streams.get_mut(&leg) {
+                stream.flowing = true;
+            }
+            events.push((self.rng.millis(5, 200), leg, MediaEvent::Flowing));
+        }
+        if !healthy && self.rng.chance(self.plan.falls_silent) {
+            events.push((self.rng.millis(500, 20_000), self.rng.pick(&legs), MediaEvent::Silent));
+        }
+        events
+    }
+
+    fn on_close(&mut self, now: Timestamp, leg: LegId) -> Vec<(Duration, LegId, MediaEvent)> {
+        let packets = match self.streams.remove(&leg) {
+            Some(stream) => {
+                self.closed.insert(stream.port, now);
+                if stream.flowing { 100 } else { 0 }
+            }
+            None => 0,
+        };
+        let stats = LegStats { codec: Some(Codec::Pcmu), packets_received: packets, ..LegStats::default() };
+        vec![(self.rng.millis(0, 50), leg, MediaEvent::Closed(stats))]
+    }
+}
