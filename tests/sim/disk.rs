@@ -16,7 +16,9 @@ use bytes::Bytes;
 use revbridge::events::Fact;
 use revbridge::guardrails::{Account, Attempt, Lease, Limits, Refusal, Rules};
 use revbridge::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp};
-use revbridge::store::{Commit, Committed, Entry, EntryKind, Idempotency, Phase, Recovered, Step, Unfinished, Write, apply};
+use revbridge::store::{
+    Commit, Committed, Entry, EntryKind, Idempotency, Phase, Recovered, Step, Unfinished, Write, apply,
+};
 
 use crate::mutant::Mutant;
 use crate::rng::Rng;
@@ -97,13 +99,9 @@ impl Disk {
 
     /// What the file declares has changed.
     pub fn declare(&mut self, organization: &OrganizationId, limits: Limits) {
-        for rules in [
-            self.rules.get_mut(organization),
-            self.accounts.get_mut(organization).map(|account| &mut account.rules),
-        ] {
-            if let Some(rules) = rules {
-                rules.limits = limits.clone();
-            }
+        let account = self.accounts.get_mut(organization).map(|account| &mut account.rules);
+        for rules in self.rules.get_mut(organization).into_iter().chain(account) {
+            rules.limits = limits.clone();
         }
     }
 
@@ -156,9 +154,11 @@ impl Disk {
     /// The answer to a request whose idempotency key is known, durable or earlier in this transaction.
     fn repeated(&self, commit: &Commit, transaction: &Transaction) -> Option<Committed> {
         let asked = commit.idempotency.as_ref()?;
-        let earlier = transaction.written.iter().filter(|w| w.write.is_some()).find_map(|w| {
-            w.commit.idempotency.as_ref().filter(|known| known.key == asked.key)
-        });
+        let earlier = transaction
+            .written
+            .iter()
+            .filter(|w| w.write.is_some())
+            .find_map(|w| w.commit.idempotency.as_ref().filter(|known| known.key == asked.key));
         let known = self.tables.keys.get(&asked.key).or(earlier)?;
         Some(if known.body == asked.body {
             Committed::Replayed(known.answer.clone())
@@ -249,15 +249,10 @@ impl Disk {
             let (organization, record) = (row.organization.clone(), row.record.clone());
             Some(Unfinished { call: *call, organization, record, snapshot })
         };
-        Recovered { calls: self.tables.calls.iter().filter_map(unfinished).collect(), last_alive: self.tables.last_write }
-    }
-
-    pub fn account(&self, organization: &OrganizationId) -> Option<&Account> {
-        self.accounts.get(organization)
-    }
-
-    pub fn limits(&self, organization: &OrganizationId) -> Option<&Limits> {
-        self.rules.get(organization).map(|rules| &rules.limits)
+        Recovered {
+            calls: self.tables.calls.iter().filter_map(unfinished).collect(),
+            last_alive: self.tables.last_write,
+        }
     }
 }
 

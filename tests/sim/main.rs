@@ -109,7 +109,8 @@ fn explore(until: Instant, seeds: u64) -> (Tally, u64, Option<u64>) {
             if n >= seeds.saturating_add(regressions) {
                 return;
             }
-            let seed = REGRESSIONS.get(n as usize).copied().unwrap_or_else(|| rng::Rng::new(base.wrapping_add(n)).next());
+            let seed =
+                REGRESSIONS.get(n as usize).copied().unwrap_or_else(|| rng::Rng::new(base.wrapping_add(n)).next());
             let (result, _) = run(seed, None, false);
             let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             match result {

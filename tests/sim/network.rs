@@ -30,6 +30,10 @@ impl Network {
         (0..copies).map(|_| self.rng.micros(from.as_micros() as u64, to.as_micros() as u64)).collect()
     }
 
+    pub fn is_overheard(&mut self, healthy: bool) -> bool {
+        !healthy && self.rng.chance(self.plan.strangers)
+    }
+
     pub fn longest(&self) -> Duration {
         self.plan.delay.1
     }

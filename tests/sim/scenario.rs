@@ -77,6 +77,8 @@ pub struct NetworkPlan {
     pub loss: u64,
     pub duplicate: u64,
     pub delay: (Duration, Duration),
+    /// Per mille of the phones' messages that somebody off the path sees and abuses.
+    pub strangers: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -171,7 +173,8 @@ fn crashes(rng: &mut Rng) -> Vec<Crash> {
 
 impl CallPlan {
     fn new(rng: &mut Rng, kind: Kind) -> Self {
-        let wrong = [Numbers::FromNotOwned, Numbers::ToNotListed, Numbers::ToPremium, Numbers::ToUnpriced, Numbers::Loop];
+        let wrong =
+            [Numbers::FromNotOwned, Numbers::ToNotListed, Numbers::ToPremium, Numbers::ToUnpriced, Numbers::Loop];
         let hostile = kind != Kind::Clean;
         Self {
             at: rng.millis(0, 20_000),
@@ -216,6 +219,7 @@ impl NetworkPlan {
             loss: if lossy { 10 + rng.below(250) } else { 0 },
             duplicate: if lossy { rng.below(200) } else { 0 },
             delay: (floor, floor + Duration::from_millis(jitter)),
+            strangers: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 100]) },
         }
     }
 }

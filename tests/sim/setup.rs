@@ -21,9 +21,7 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)
 
 pub fn home(side: Side) -> Home {
     match side {
-        Side::User => {
-            Home { side, mark: "kanarya", via: "192.0.2.10:5060", media: "172.16.1.1", realm: "a.invalid" }
-        }
+        Side::User => Home { side, mark: "kanarya", via: "192.0.2.10:5060", media: "172.16.1.1", realm: "a.invalid" },
         Side::Destination => {
             Home { side, mark: "kanaryb", via: "198.51.100.20:5060", media: "172.16.2.1", realm: "b.invalid" }
         }
@@ -36,6 +34,12 @@ pub fn flow(side: Side) -> Flow {
         Side::Destination => Ipv4Addr::new(198, 51, 100, 20),
     };
     Flow { transport: Transport::Udp, local: SERVER, remote: SocketAddr::new(ip.into(), 5060) }
+}
+
+/// Somebody off the path.
+pub fn stranger() -> Flow {
+    let remote = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 5060);
+    Flow { remote, ..flow(Side::User) }
 }
 
 fn trunk(side: Side) -> Arc<Trunk> {

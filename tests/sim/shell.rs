@@ -95,7 +95,13 @@ impl Shell {
         self.flow(leg, healthy)
     }
 
-    fn on_play(&mut self, leg: LegId, source: Source, presses: bool, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
+    fn on_play(
+        &mut self,
+        leg: LegId,
+        source: Source,
+        presses: bool,
+        healthy: bool,
+    ) -> Vec<(Duration, LegId, MediaEvent)> {
         if let Some(stream) = self.streams.get_mut(&leg) {
             stream.hears_peer = source == Source::Peer;
         }

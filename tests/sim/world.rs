@@ -6,7 +6,7 @@
 //!          └────────────────────────────── events in the future ◀──────────────────────────────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::disk::{Disk, Written};
 use crate::mutant::Mutant;
 use crate::network::Network;
 use crate::phone::message::{self, Incoming};
-use crate::phone::{Effects, Phone, Timer};
+use crate::phone::{Effects, Phone, Timer, nonsense};
 use crate::rng::Rng;
 use crate::scenario::{CALM, Crash, CrashPoint, END, HANGUP, Scenario};
 use crate::setup;
@@ -44,14 +44,25 @@ enum Event {
     ToSwitch(Flow, Rc<[u8]>),
     Phone(Side, String, Timer),
     Written,
-    Committed { life: u32, id: CommitId, committed: Committed },
-    Media { life: u32, leg: LegId, event: MediaEvent },
+    Committed {
+        life: u32,
+        id: CommitId,
+        committed: Committed,
+    },
+    Media {
+        life: u32,
+        leg: LegId,
+        event: MediaEvent,
+    },
     Ask(Request),
     Lower(usize),
     Crash(Duration),
     Start,
     /// A moment after a start: these phones must have been told that their call is over.
-    Audit { life: u32, phones: Vec<(Side, String)> },
+    Audit {
+        life: u32,
+        phones: Vec<(Side, String)>,
+    },
     HangUpAll,
 }
 
@@ -83,7 +94,7 @@ pub struct World {
     shell: Shell,
     clients: Clients,
     phones: BTreeMap<(Side, String), Phone>,
-    hung_up: BTreeMap<usize, ()>,
+    hung_up: BTreeSet<usize>,
     mutant: Option<Mutant>,
     pub checks: Checks,
     pub trace: Trace,
@@ -109,7 +120,7 @@ impl World {
             shell: Shell::new(scenario.media.clone(), setup::REST, rng.fork()),
             clients: Clients::default(),
             phones: BTreeMap::new(),
-            hung_up: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
             mutant,
             checks: Checks::default(),
             trace: Trace::new(traced, now),
@@ -208,9 +219,11 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::ToPhone(side, message) => self.to_phone(side, &message),
+            Event::ToPhone(side, message) => self.deliver(side, &message),
             Event::ToSwitch(flow, bytes) => self.input(Input::Packet(flow, &bytes)),
-            Event::Phone(side, call_id, timer) => self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx)),
+            Event::Phone(side, call_id, timer) => {
+                self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
+            }
             Event::Written => self.written(),
             Event::Committed { life, id, committed } if life == self.life => self.committed(id, committed),
             Event::Media { life, leg, event } if life == self.life => {
@@ -361,7 +374,9 @@ impl World {
 
     fn durable(&mut self, written: &Written) {
         let commit = &written.commit;
-        self.trace.say(self.now, || format!("durable  {:?} {} {}", written.id, commit.call, committed_name(&written.committed)));
+        self.trace.say(self.now, || {
+            format!("durable  {:?} {} {}", written.id, commit.call, committed_name(&written.committed))
+        });
         self.checks.wire.durable(commit.call, written.id);
         self.checks.on_durable(written);
         let permit = match &written.committed {
@@ -380,6 +395,10 @@ impl World {
     // ── the network ──
 
     fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
+        if flow == setup::stranger() {
+            let answers = bytes.starts_with(b"SIP/2.0 ");
+            return self.checks.unless(answers, Check::Protocol, || "a request to a stranger".to_owned());
+        }
         let Some(side) = Side::BOTH.into_iter().find(|side| setup::flow(*side) == flow) else {
             return self.checks.fail(Check::Protocol, format!("a packet to {}", flow.remote));
         };
@@ -406,7 +425,9 @@ impl World {
         let text = String::from_utf8_lossy(bytes);
         let to_b = side == Side::Destination;
         match self.mutant {
-            Some(Mutant::LeaksNumber) if to_b => text.replace("Max-Forwards", "X-Caller: 1 (415) 777-0001\r\nMax-Forwards").into(),
+            Some(Mutant::LeaksNumber) if to_b => {
+                text.replace("Max-Forwards", "X-Caller: 1 (415) 777-0001\r\nMax-Forwards").into()
+            }
             Some(Mutant::LeaksMark) if to_b => {
                 let hidden = crate::checks::masking::base64(b"x-kanarya-7-x");
                 let hidden = String::from_utf8_lossy(&hidden).into_owned();
@@ -417,10 +438,10 @@ impl World {
         }
     }
 
-    fn to_phone(&mut self, side: Side, message: &Incoming) {
+    fn deliver(&mut self, side: Side, message: &Incoming) {
         let known = self.phones.contains_key(&(side, message.call_id.clone()));
         match message.request() {
-            Some(request) if !known => self.to_stranger(side, message, request),
+            Some(request) if !known => self.deliver_new(side, message, request),
             // The answer to an INVITE with Replaces, which is a call of its own.
             None if !known => {
                 let phone = |p: &&Phone| p.home.side == side && p.asked(&message.branch);
@@ -435,7 +456,7 @@ impl World {
     }
 
     /// A request of a Call-ID that no phone knows: a new call, or a ping of the trunk.
-    fn to_stranger(&mut self, side: Side, message: &Incoming, request: &rsip::Request) {
+    fn deliver_new(&mut self, side: Side, message: &Incoming, request: &rsip::Request) {
         let index = setup::index_of(&message::user(&request.uri));
         let plan = index.and_then(|index| self.scenario.calls.get(index)).map(|plan| match side {
             Side::User => plan.a.clone(),
@@ -445,17 +466,17 @@ impl World {
             (rsip::Method::Invite, Some(index), Some(plan)) if message.to_tag.is_none() => {
                 let home = setup::home(side);
                 let rng = self.rng.fork();
-                let phone = Phone::new(home, index, plan, message, request, self.now, rng);
+                let phone = Phone::new(home, index, plan, message, request, rng);
                 self.phones.insert((side, message.call_id.clone()), phone);
                 self.with_phone(side, message.call_id.clone(), |phone, _, fx| phone.begin(fx));
             }
             (rsip::Method::Options, ..) => {
                 let text = message::response(request, 200, Some("ping"), &[], None);
-                self.from_phone(side, text.into_bytes());
+                self.phone_sends(side, text.into_bytes());
             }
             (rsip::Method::Cancel, ..) => {
                 let text = message::response(request, 481, Some("gone"), &[], None);
-                self.from_phone(side, text.into_bytes());
+                self.phone_sends(side, text.into_bytes());
             }
             _ => self.checks.fail(Check::Protocol, format!("{side:?} does not know of {}", message.summary())),
         }
@@ -473,15 +494,21 @@ impl World {
             self.after(wait, Event::Phone(side, call_id.clone(), timer));
         }
         for bytes in effects.sends {
-            self.from_phone(side, bytes);
+            self.phone_sends(side, bytes);
         }
     }
 
-    fn from_phone(&mut self, side: Side, bytes: Vec<u8>) {
+    fn phone_sends(&mut self, side: Side, bytes: Vec<u8>) {
         self.trace.say(self.now, || {
             let summary = Incoming::read(&bytes).map_or_else(|_| "nonsense".to_owned(), |m| m.summary());
             format!("S ◀─ {}   {summary}", side.letter())
         });
+        if self.network.is_overheard(self.healthy()) {
+            if let Some(forged) = nonsense::forgery(&bytes) {
+                self.trace.say(self.now, || "S ◀─ stranger".to_owned());
+                self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(), forged.into()));
+            }
+        }
         let bytes: Rc<[u8]> = bytes.into();
         for wait in self.network.carry(self.healthy()) {
             self.after(wait, Event::ToSwitch(setup::flow(side), bytes.clone()));
@@ -496,7 +523,10 @@ impl World {
             port.0 = 20_000;
         }
         if self.mutant == Some(Mutant::LosesClose) && command == MediaCommand::Close {
-            self.after(Duration::ZERO, Event::Media { life: self.life, leg, event: MediaEvent::Closed(Default::default()) });
+            self.after(
+                Duration::ZERO,
+                Event::Media { life: self.life, leg, event: MediaEvent::Closed(Default::default()) },
+            );
             return;
         }
         let presses = leg.side == Side::User && self.presses(leg);
@@ -520,7 +550,7 @@ impl World {
             Request::Dial(index) => Command::Dial(Box::new(setup::dial(index, &self.scenario.calls[index]))),
             Request::Hangup(index) => {
                 let Some(call) = self.clients.calls.get(&index) else { return };
-                self.hung_up.insert(index, ());
+                self.hung_up.insert(index);
                 let organization = setup::organization(self.scenario.calls[index].organization);
                 Command::Hangup { organization, call: *call }
             }
@@ -533,7 +563,7 @@ impl World {
 
     fn reply(&mut self, id: RequestId, reply: &Reply) {
         self.trace.say(self.now, || format!("reply    {id:?} {reply:?}"));
-        if self.mutant == Some(Mutant::LosesReplies) && id.0 % 3 == 0 {
+        if self.mutant == Some(Mutant::LosesReplies) && id.0.is_multiple_of(3) {
             return;
         }
         if let Reply::Dialed { call, .. } = reply {
@@ -590,7 +620,7 @@ impl World {
                 a: phone(Side::User),
                 b: phone(Side::Destination),
                 crashed: self.tally.crashes > 0,
-                hung_up: self.hung_up.contains_key(&index),
+                hung_up: self.hung_up.contains(&index),
                 prices: setup::prices(),
                 now: self.now,
             };

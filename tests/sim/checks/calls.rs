@@ -63,11 +63,10 @@ impl Story<'_> {
     fn evidence(&self, reason: EndReason) -> bool {
         use Side::{Destination, User};
         let no_answer = |side| !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
-        let unreachable =
-            |side| self.refused(side, &[404, 408, 480, 484, 500, 503]) || self.fate(side).is_none_or(|f| f == Fate::Unanswered);
-        let failed = |side| {
-            self.refused(side, &[401, 403, 404, 407, 484, 488, 500, 503]) || self.challenged(side) || self.is_rough()
+        let unreachable = |side| {
+            self.refused(side, &[404, 408, 480, 484, 500, 503]) || self.fate(side).is_none_or(|f| f == Fate::Unanswered)
         };
+        let failed = |side| self.refused(side, &[403, 500, 503]) || self.challenged(side) || self.is_rough();
         let tight = self.scenario.organizations[self.plan.organization].lowered.is_some();
         match reason {
             EndReason::Hangup => self.hung_up_by(User) || self.hung_up_by(Destination),
@@ -79,14 +78,14 @@ impl Story<'_> {
             EndReason::LegLost => self.is_rough(),
             EndReason::UserNoAnswer => no_answer(User),
             EndReason::UserBusy => self.refused(User, &[486, 600]),
-            EndReason::UserDeclined => self.refused(User, &[403, 603]),
+            EndReason::UserDeclined => self.refused(User, &[603]),
             EndReason::UserUnreachable => unreachable(User),
             EndReason::UserFailed => failed(User),
             EndReason::UserHangup => self.hung_up_by(User),
             EndReason::NotConfirmed => self.plan.confirm == Confirm::Press1,
             EndReason::DestinationNoAnswer => no_answer(Destination),
             EndReason::DestinationBusy => self.refused(Destination, &[486, 600]),
-            EndReason::DestinationDeclined => self.refused(Destination, &[403, 603]),
+            EndReason::DestinationDeclined => self.refused(Destination, &[603]),
             EndReason::DestinationUnreachable => unreachable(Destination),
             EndReason::DestinationFailed => failed(Destination),
             EndReason::RedirectRefused => self.refused(User, &[302]) || self.refused(Destination, &[302]),
@@ -118,7 +117,11 @@ impl Checks {
         let call = record.id;
         let Some(reason) = record.end_reason else { return };
         self.unless(story.evidence(reason), Check::Reason, || {
-            format!("{call} ended for {reason:?}; A was {:?}, B was {:?}", story.fate(Side::User), story.fate(Side::Destination))
+            format!(
+                "{call} ended for {reason:?}; A was {:?}, B was {:?}",
+                story.fate(Side::User),
+                story.fate(Side::Destination)
+            )
         });
         if record.answered_at.is_some() {
             let both = story.answered(Side::User) && story.answered(Side::Destination);
@@ -132,7 +135,18 @@ impl Checks {
         if let Some(side) = blamed {
             self.unless(story.hung_up_by(side), Check::Reason, || format!("{call}: {side:?} did not hang up"));
         }
+        self.on_codecs(story);
         self.on_cost(story);
+    }
+
+    fn on_codecs(&mut self, story: &Story<'_>) {
+        let narrow = story.a.is_some_and(|a| a.plan.session == Session::PcmaOnly);
+        if let Some(offered) = story.b.and_then(|b| b.offered.as_ref()).filter(|_| narrow) {
+            let only = offered.formats.contains(&8) && !offered.formats.contains(&0);
+            self.unless(only, Check::Codec, || {
+                format!("{} offers B {:?}, A took PCMA", story.record.id, offered.formats)
+            });
+        }
     }
 
     fn on_cost(&mut self, story: &Story<'_>) {
@@ -145,7 +159,10 @@ impl Checks {
             return;
         }
         let slack = story.scenario.network.delay.1 * 2 + story.scenario.disk.latency.1 * 4 + Duration::from_millis(30);
-        let talk = [story.talk(Side::User), if record.answered_at.is_some() { story.talk(Side::Destination) } else { Duration::ZERO }];
+        let talk = [
+            story.talk(Side::User),
+            if record.answered_at.is_some() { story.talk(Side::Destination) } else { Duration::ZERO },
+        ];
         let sum = |adjust: &dyn Fn(Duration) -> Duration| -> i64 {
             talk.iter().zip(&story.prices).map(|(talk, price)| reference::price(price, adjust(*talk))).sum()
         };

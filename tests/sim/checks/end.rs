@@ -13,7 +13,8 @@ impl Checks {
         }
         self.unless(streams == 0, Check::Ports, || format!("{streams} streams are still open"));
         let Gauges { live_calls, live_legs, calls, commits_in_flight, .. } = gauges;
-        let left = [("live calls", live_calls), ("live legs", live_legs), ("calls", calls), ("commits", commits_in_flight)];
+        let left =
+            [("live calls", live_calls), ("live legs", live_legs), ("calls", calls), ("commits", commits_in_flight)];
         for (what, count) in left {
             self.unless(count == 0, Check::Leak, || format!("{count} {what} are left in memory"));
         }

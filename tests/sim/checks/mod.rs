@@ -38,6 +38,8 @@ pub enum Check {
     Spend,
     Legs,
     Rate,
+    /// B is offered only what A accepted.
+    Codec,
     /// The record says what the phones saw.
     Reason,
     /// No leg without an owner.

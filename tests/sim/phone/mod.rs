@@ -81,11 +81,26 @@ pub enum Timer {
     Second,
     AnswerAfterCancel,
     /// A 2xx is sent again until its ACK comes (RFC 3261 §13.3.1.4).
-    ResendAnswer { fork: usize, waited: Duration, wait: Duration },
+    ResendAnswer {
+        fork: usize,
+        waited: Duration,
+        wait: Duration,
+    },
     /// Timer G: a refusal is sent again until its ACK comes.
-    ResendRefusal { cseq: u32, waited: Duration, wait: Duration },
-    Act { fork: usize, next: usize },
-    ResendRequest { branch: String, waited: Duration, wait: Duration },
+    ResendRefusal {
+        cseq: u32,
+        waited: Duration,
+        wait: Duration,
+    },
+    Act {
+        fork: usize,
+        next: usize,
+    },
+    ResendRequest {
+        branch: String,
+        waited: Duration,
+        wait: Duration,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,14 +143,14 @@ pub struct Phone {
     pub dialogs: Vec<Dialog>,
     clients: BTreeMap<String, Client>,
     branches: u32,
-    pub rang_at: Timestamp,
+    /// What the INVITE offered.
     pub offered: Option<Heard>,
     rng: Rng,
 }
 
 impl Phone {
     /// A phone that this INVITE, the first of its Call-ID, rings.
-    pub fn new(home: Home, index: usize, plan: PhonePlan, invite: &Incoming, request: &Request, now: Timestamp, rng: Rng) -> Self {
+    pub fn new(home: Home, index: usize, plan: PhonePlan, invite: &Incoming, request: &Request, rng: Rng) -> Self {
         let mark = format!("{}{index}", home.mark);
         let dialogs = (0..plan.forks.max(1)).map(|fork| Dialog::new(format!("{mark}-tag{fork}"))).collect();
         Self {
@@ -156,7 +171,6 @@ impl Phone {
             dialogs,
             clients: BTreeMap::new(),
             branches: 0,
-            rang_at: now,
             offered: sdp::read(invite.body()),
             rng,
         }
@@ -194,7 +208,11 @@ impl Phone {
             (Stage::Refused(status), None) => Fate::Refused(*status),
             (Stage::Challenged, None) => Fate::Challenged,
             (Stage::Ringing | Stage::Silent | Stage::Answered, None) => {
-                if self.canceled { Fate::Canceled } else { Fate::Unanswered }
+                if self.canceled {
+                    Fate::Canceled
+                } else {
+                    Fate::Unanswered
+                }
             }
         }
     }

@@ -28,3 +28,21 @@ pub fn garbage(home: &Home, rng: &mut Rng) -> Vec<u8> {
         _ => b"\r\n\r\n".to_vec(),
     }
 }
+
+/// What a stranger makes of a phone's message that it overheard, to send it from its own address: an
+/// end that the phone does not want. The call must not hear of it.
+pub fn forgery(overheard: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(overheard).ok()?;
+    let start = text.split("\r\n").next()?;
+    if let Some(("SIP/2.0", status)) = start.split_once(' ') {
+        return status.starts_with('1').then(|| text.replacen(start, "SIP/2.0 603 Decline", 1).into_bytes());
+    }
+    let (method, _) = start.split_once(' ')?;
+    let cseq = text.split("CSeq: ").nth(1)?.split("\r\n").next()?;
+    let forged = text.replacen(method, "BYE", 1).replacen(cseq, "5000 BYE", 1).replacen(
+        "branch=z9hG4bK",
+        "branch=z9hG4bKforged",
+        1,
+    );
+    (method != "BYE" && method != "ACK").then(|| forged.into_bytes())
+}

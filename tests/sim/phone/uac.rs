@@ -96,7 +96,15 @@ impl Phone {
         self.request(fork, Act::Hangup, Method::Bye, extra, None, fx);
     }
 
-    fn request(&mut self, fork: usize, act: Act, method: Method, extra: Vec<Header>, body: Option<&str>, fx: &mut Effects) {
+    fn request(
+        &mut self,
+        fork: usize,
+        act: Act,
+        method: Method,
+        extra: Vec<Header>,
+        body: Option<&str>,
+        fx: &mut Effects,
+    ) {
         let text = self.write(fork, act, method, extra, body);
         self.start(fork, act, method, text, fx);
     }
@@ -148,7 +156,14 @@ impl Phone {
         fx.after(T1, Timer::ResendRequest { branch, waited: T1, wait: T1 });
     }
 
-    pub(super) fn resend_request(&mut self, now: Timestamp, branch: &str, waited: Duration, wait: Duration, fx: &mut Effects) {
+    pub(super) fn resend_request(
+        &mut self,
+        now: Timestamp,
+        branch: &str,
+        waited: Duration,
+        wait: Duration,
+        fx: &mut Effects,
+    ) {
         let Some(client) = self.clients.get_mut(branch) else { return };
         if client.done {
             return;
@@ -194,7 +209,9 @@ impl Phone {
             self.acknowledge(fork, cseq, status, message, fx);
         }
         // RFC 3261 §12.2.1.2.
-        if matches!(status, 408 | 481) && !matches!(act, Act::StrayBye | Act::Replaces | Act::UnknownMethod | Act::OldCseq) {
+        if matches!(status, 408 | 481)
+            && !matches!(act, Act::StrayBye | Act::Replaces | Act::UnknownMethod | Act::OldCseq)
+        {
             self.dialogs[fork].end(now, false);
         }
     }
@@ -204,7 +221,8 @@ impl Phone {
         let to = message.message.to_header().map(|t| t.value().to_owned()).unwrap_or_default();
         let from = message.message.from_header().map(|f| f.value().to_owned()).unwrap_or_default();
         let branch = if status < 300 { format!("{}-ack", message.branch) } else { message.branch.clone() };
-        let offered = status < 300 && self.clients.get(&message.branch).is_some_and(|c| c.act == Act::OfferlessReinvite);
+        let offered =
+            status < 300 && self.clients.get(&message.branch).is_some_and(|c| c.act == Act::OfferlessReinvite);
         let body = offered.then(|| self.describe(fork, "sendrecv"));
         let ack = Outgoing {
             method: Method::Ack,

@@ -198,7 +198,14 @@ impl Phone {
         fx.after(T1, Timer::ResendAnswer { fork, waited: T1, wait: T1 });
     }
 
-    pub(super) fn resend_answer(&mut self, now: Timestamp, fork: usize, waited: Duration, wait: Duration, fx: &mut Effects) {
+    pub(super) fn resend_answer(
+        &mut self,
+        now: Timestamp,
+        fork: usize,
+        waited: Duration,
+        wait: Duration,
+        fx: &mut Effects,
+    ) {
         let dialog = &self.dialogs[fork];
         if dialog.acked || dialog.over.is_some() {
             return;
