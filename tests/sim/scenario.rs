@@ -14,10 +14,12 @@ use crate::rng::Rng;
 
 /// From here on the network loses nothing, the disk is healthy and the process does not crash.
 pub const CALM: Duration = Duration::from_secs(100);
+/// Clients give up on dials that a dead server kept them from.
+pub const LAST_DIAL: Duration = Duration::from_secs(110);
 /// What still lives is ended here by hang-up, drain, or by its own limits.
 pub const HANGUP: Duration = Duration::from_secs(140);
 /// 64·T1 after the last call can have ended, and a margin.
-pub const END: Duration = Duration::from_secs(300);
+pub const END: Duration = Duration::from_secs(260);
 
 /// One world.
 #[derive(Debug, Clone)]

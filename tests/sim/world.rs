@@ -27,7 +27,7 @@ use crate::network::Network;
 use crate::phone::message::{self, Incoming};
 use crate::phone::{Effects, Phone, Timer, nonsense};
 use crate::rng::Rng;
-use crate::scenario::{CALM, Crash, CrashPoint, END, HANGUP, Scenario};
+use crate::scenario::{CALM, Crash, CrashPoint, END, HANGUP, LAST_DIAL, Scenario};
 use crate::setup;
 use crate::shell::Shell;
 use crate::trace::Trace;
@@ -273,7 +273,7 @@ impl World {
     }
 
     fn crash(&mut self, down: Duration) {
-        if self.switch.take().is_none() || self.healthy() {
+        if self.healthy() || self.switch.take().is_none() {
             return;
         }
         self.trace.say(self.now, || format!("CRASH    down for {down:?}"));
@@ -503,11 +503,10 @@ impl World {
             let summary = Incoming::read(&bytes).map_or_else(|_| "nonsense".to_owned(), |m| m.summary());
             format!("S ◀─ {}   {summary}", side.letter())
         });
-        if self.network.is_overheard(self.healthy()) {
-            if let Some(forged) = nonsense::forgery(&bytes) {
-                self.trace.say(self.now, || "S ◀─ stranger".to_owned());
-                self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(), forged.into()));
-            }
+        let overheard = self.network.is_overheard(self.healthy());
+        if let Some(forged) = overheard.then(|| nonsense::forgery(&bytes)).flatten() {
+            self.trace.say(self.now, || "S ◀─ stranger".to_owned());
+            self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(), forged.into()));
         }
         let bytes: Rc<[u8]> = bytes.into();
         for wait in self.network.carry(self.healthy()) {
@@ -545,6 +544,9 @@ impl World {
     fn ask(&mut self, request: Request) {
         if self.switch.is_none() {
             return self.after(Duration::from_millis(500), Event::Ask(request));
+        }
+        if self.now >= self.scenario.start + LAST_DIAL && matches!(request, Request::Dial(_)) {
+            return;
         }
         let command = match request {
             Request::Dial(index) => Command::Dial(Box::new(setup::dial(index, &self.scenario.calls[index]))),
