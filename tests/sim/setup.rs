@@ -16,6 +16,8 @@ use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig};
 use crate::phone::{Home, PASSWORD, USERNAME};
 use crate::scenario::{CallPlan, Numbers, OrganizationPlan};
 
+/// Few enough to run out of them.
+pub const PORT_PAIRS: usize = 16;
 pub const REST: Duration = Duration::from_secs(5);
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)), 5060);
 
@@ -77,7 +79,7 @@ pub fn config() -> SwitchConfig {
         media: MediaConfig {
             address: SERVER.ip(),
             advertised: SERVER.ip(),
-            ports: (20_000, 20_039),
+            ports: (20_000, 19_999 + 2 * PORT_PAIRS as u16),
             rest: REST,
             timeout: Duration::from_secs(20),
             threads: 1,

@@ -4,6 +4,7 @@ use revbridge::switch::Gauges;
 
 use super::{Check, Checks};
 use crate::phone::Phone;
+use crate::setup::PORT_PAIRS;
 
 impl Checks {
     pub fn on_quiet<'a>(&mut self, gauges: Gauges, streams: usize, phones: impl Iterator<Item = &'a Phone>) {
@@ -12,7 +13,10 @@ impl Checks {
             self.unless(!phone.waits_for_cancel(), Check::Orphan, || format!("{} still rings", phone.name()));
         }
         self.unless(streams == 0, Check::Ports, || format!("{streams} streams are still open"));
-        let Gauges { live_calls, live_legs, calls, commits_in_flight, .. } = gauges;
+        let Gauges { live_calls, live_legs, calls, commits_in_flight, ports_left, .. } = gauges;
+        self.unless(ports_left == PORT_PAIRS, Check::Leak, || {
+            format!("{ports_left} of {PORT_PAIRS} port pairs are left")
+        });
         let left =
             [("live calls", live_calls), ("live legs", live_legs), ("calls", calls), ("commits", commits_in_flight)];
         for (what, count) in left {

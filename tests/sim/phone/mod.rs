@@ -92,6 +92,9 @@ pub enum Timer {
         waited: Duration,
         wait: Duration,
     },
+    HangUp {
+        fork: usize,
+    },
     Act {
         fork: usize,
         next: usize,
@@ -195,6 +198,8 @@ impl Phone {
             Timer::AnswerAfterCancel => self.answer(now, 0, fx),
             Timer::ResendAnswer { fork, waited, wait } => self.resend_answer(now, fork, waited, wait, fx),
             Timer::ResendRefusal { cseq, waited, wait } => self.resend_refusal(cseq, waited, wait, fx),
+            Timer::HangUp { fork } if self.dialogs[fork].is_up() => self.hang_up(now, fork, fx),
+            Timer::HangUp { .. } => {}
             Timer::Act { fork, next } => self.act(now, fork, next, fx),
             Timer::ResendRequest { branch, waited, wait } => self.resend_request(now, &branch, waited, wait, fx),
         }

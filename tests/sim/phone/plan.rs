@@ -21,6 +21,8 @@ pub struct PhonePlan {
     pub session: Session,
     /// What it does once it talks, each a while after the one before.
     pub acts: Vec<(Duration, Act)>,
+    /// Hangs up right after its answer, without waiting for the ACK.
+    pub hasty: bool,
     /// Hears nothing any more from the moment it answers.
     pub deaf: bool,
     /// Answers although it was cancelled, this long after the CANCEL.
@@ -129,6 +131,7 @@ impl PhonePlan {
                 Session::NoDescription,
             ]),
             acts,
+            hasty: hostile && rng.chance(40),
             deaf: hostile && rng.chance(40),
             crossing: rng.chance(150).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
             nonsense: if hostile && rng.chance(250) { 200 } else { 0 },

@@ -195,6 +195,9 @@ impl Phone {
         self.dialogs[fork].heard_cseq = self.cseq;
         self.dialogs[fork].answer.clone_from(&text);
         self.respond(text, fx);
+        if self.plan.hasty {
+            fx.after(Duration::from_millis(10), Timer::HangUp { fork });
+        }
         fx.after(T1, Timer::ResendAnswer { fork, waited: T1, wait: T1 });
     }
 
