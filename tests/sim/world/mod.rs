@@ -1,0 +1,244 @@
+//! The production switch in virtual time, between phones, clients, a network and a disk.
+//!
+//! ```text
+//! next event or timeout ─▶ Switch::handle ─▶ outputs, one by one ─▶ network, disk, media, clients
+//!          ▲                                   └─ a crash may fall between any two ─▶ restore  │
+//!          └────────────────────────────── events in the future ◀──────────────────────────────┘
+//! ```
+
+mod desk;
+mod process;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use revbridge::media::MediaEvent;
+use revbridge::model::{CommitId, LegId, Side, Timestamp};
+use revbridge::sip::Flow;
+use revbridge::store::Committed;
+use revbridge::switch::{Input, Switch};
+
+use crate::checks::{Check, Checks};
+use crate::clients::{Clients, Request};
+use crate::disk::Disk;
+use crate::mutant::Mutant;
+use crate::network::Network;
+use crate::phone::message::Incoming;
+use crate::phone::{Phone, Timer};
+use crate::rng::Rng;
+use crate::scenario::{CALM, Crash, CrashPoint, END, HANGUP, Scenario};
+use crate::setup;
+use crate::shell::Shell;
+use crate::trace::Trace;
+
+/// Timeouts that the switch may need within one virtual second.
+const MOST_TIMEOUTS: u32 = 2_000;
+/// A leg without an owner lives no longer after a restart.
+const ORPHAN: Duration = Duration::from_secs(1);
+
+/// What is still to happen. Events of a process carry the number of its life and die with it.
+#[derive(Debug)]
+enum Event {
+    ToPhone(Side, Rc<Incoming>),
+    ToSwitch(Flow, Rc<[u8]>),
+    Phone(Side, String, Timer),
+    Written,
+    Committed {
+        life: u32,
+        id: CommitId,
+        committed: Committed,
+    },
+    Media {
+        life: u32,
+        leg: LegId,
+        event: MediaEvent,
+    },
+    Ask(Request),
+    Lower(usize),
+    Crash(Duration),
+    Start,
+    /// A moment after a start: these phones must have been told that their call is over.
+    Audit {
+        life: u32,
+        phones: Vec<(Side, String)>,
+    },
+    HangUpAll,
+}
+
+/// What a run came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub calls: u64,
+    pub invites: u64,
+    pub answered: u64,
+    pub crashes: u64,
+    pub packets: u64,
+    pub lost: u64,
+    pub steps: u64,
+}
+
+pub struct World {
+    now: Timestamp,
+    scenario: Scenario,
+    queue: BTreeMap<(Timestamp, u64), Event>,
+    sequence: u64,
+    switch: Option<Switch>,
+    life: u32,
+    outputs: u64,
+    crashes: Vec<Crash>,
+    timeouts: (u64, u32),
+    rng: Rng,
+    network: Network,
+    disk: Disk,
+    shell: Shell,
+    clients: Clients,
+    phones: BTreeMap<(Side, String), Phone>,
+    hung_up: BTreeSet<usize>,
+    mutant: Option<Mutant>,
+    pub checks: Checks,
+    pub trace: Trace,
+    tally: Tally,
+}
+
+impl World {
+    pub fn new(scenario: Scenario, mutant: Option<Mutant>, traced: bool) -> Self {
+        let mut rng = Rng::new(scenario.seed ^ 0x5eed);
+        let now = scenario.start;
+        let rules = setup::rules(&scenario.organizations);
+        let mut world = Self {
+            now,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            switch: None,
+            life: 0,
+            outputs: 0,
+            crashes: scenario.crashes.clone(),
+            timeouts: (0, 0),
+            network: Network::new(scenario.network.clone(), rng.fork()),
+            disk: Disk::new(scenario.disk.clone(), rules, rng.fork(), mutant),
+            shell: Shell::new(scenario.media.clone(), setup::REST, rng.fork()),
+            clients: Clients::default(),
+            phones: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
+            mutant,
+            checks: Checks::default(),
+            trace: Trace::new(traced, now),
+            tally: Tally::default(),
+            rng,
+            scenario,
+        };
+        world.schedule();
+        world
+    }
+
+    /// All that is known from the beginning.
+    fn schedule(&mut self) {
+        self.after(Duration::ZERO, Event::Start);
+        for (index, plan) in self.scenario.calls.clone().into_iter().enumerate() {
+            self.after(plan.at, Event::Ask(Request::Dial(index)));
+            if let Some(wait) = plan.repeats.filter(|_| plan.keyed) {
+                self.after(plan.at + wait, Event::Ask(Request::Dial(index)));
+            }
+            if let Some(wait) = plan.hangup {
+                self.after(plan.at + wait, Event::Ask(Request::Hangup(index)));
+            }
+        }
+        for (index, organization) in self.scenario.organizations.clone().into_iter().enumerate() {
+            if let Some((at, ..)) = organization.lowered {
+                self.after(at, Event::Lower(index));
+            }
+        }
+        for crash in self.scenario.crashes.clone() {
+            if let CrashPoint::At(at) = crash.when {
+                self.after(at, Event::Crash(crash.down));
+            }
+        }
+        if let Some(at) = self.scenario.drain {
+            self.after(at, Event::Ask(Request::Drain));
+        }
+        self.after(HANGUP, Event::HangUpAll);
+    }
+
+    /// Runs to the end or to the first violation.
+    pub fn run(&mut self) -> Tally {
+        let end = self.scenario.start + END;
+        while self.checks.violation.is_none() {
+            let next = self.queue.first_key_value().map(|(key, _)| key.0);
+            let wake = self.wake();
+            let Some(at) = next.into_iter().chain(wake).min().filter(|at| *at <= end) else { break };
+            self.now = self.now.max(at);
+            self.tally.steps += 1;
+            if next.is_some_and(|next| wake.is_none_or(|wake| next <= wake)) {
+                if let Some((_, event)) = self.queue.pop_first() {
+                    self.happen(event);
+                }
+            } else {
+                self.count_timeout();
+                self.input(Input::Timeout);
+            }
+        }
+        if self.checks.violation.is_none() {
+            self.now = end;
+            self.finish();
+        }
+        self.tally.packets = self.network.carried;
+        self.tally.lost = self.network.lost;
+        self.tally.invites = self.checks.wire.invites;
+        self.tally.calls = self.checks.books.calls() as u64;
+        self.tally
+    }
+
+    /// When the switch wants to be woken, and a little later: no clock is exact.
+    fn wake(&self) -> Option<Timestamp> {
+        let wanted = self.switch.as_ref()?.next_timeout()?;
+        if self.mutant == Some(Mutant::StuckClock) && self.tally.steps > 50 {
+            return Some(self.now);
+        }
+        let late = Rng::new(wanted.as_micros() ^ self.scenario.seed).micros(0, 2_000);
+        Some(self.now.max(wanted + late))
+    }
+
+    fn count_timeout(&mut self) {
+        let second = self.now.as_millis() / 1_000;
+        self.timeouts = if self.timeouts.0 == second { (second, self.timeouts.1 + 1) } else { (second, 1) };
+        self.checks.unless(self.timeouts.1 < MOST_TIMEOUTS, Check::BusyLoop, || {
+            format!("{MOST_TIMEOUTS} timeouts in one second")
+        });
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now + wait, self.sequence), event);
+    }
+
+    /// The faults of this world are over.
+    fn healthy(&self) -> bool {
+        self.now >= self.scenario.start + CALM
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToPhone(side, message) => self.deliver(side, &message),
+            Event::ToSwitch(flow, bytes) => self.input(Input::Packet(flow, &bytes)),
+            Event::Phone(side, call_id, timer) => {
+                self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
+            }
+            Event::Written => self.written(),
+            Event::Committed { life, id, committed } if life == self.life => self.committed(id, committed),
+            Event::Media { life, leg, event } if life == self.life => {
+                self.trace.say(self.now, || format!("media    {leg:?} {event:?}"));
+                self.input(Input::Media(leg, event));
+            }
+            Event::Committed { .. } | Event::Media { .. } => {}
+            Event::Ask(request) => self.ask(request),
+            Event::Lower(index) => self.lower(index),
+            Event::Crash(down) => self.crash(down),
+            Event::Start => self.start(),
+            Event::Audit { life, phones } if life == self.life => self.audit(&phones),
+            Event::Audit { .. } => {}
+            Event::HangUpAll => self.hang_up_all(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The process: it starts, takes up what the disk holds, and dies between any two of its outputs.
+
+use std::time::Duration;
+
+use revbridge::events::Notice;
+use revbridge::model::{CommitId, E164, IdSource};
+use revbridge::store::{Committed, Step};
+use revbridge::switch::{Input, Output, Switch};
+
+use super::{Event, ORPHAN, World};
+use crate::checks::Check;
+use crate::checks::wire::Granted;
+use crate::clients::Request;
+use crate::disk::Written;
+use crate::mutant::Mutant;
+use crate::phone::Phone;
+use crate::scenario::{Crash, CrashPoint};
+use crate::setup;
+
+impl World {
+    pub(super) fn input(&mut self, input: Input<'_>) {
+        let Some(switch) = &mut self.switch else { return };
+        let mut outputs = Vec::new();
+        switch.handle(self.now, input, &mut outputs);
+        self.perform(outputs);
+    }
+
+    pub(super) fn start(&mut self) {
+        if self.switch.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.outputs = 0;
+        let mut switch = Switch::new(setup::config(), IdSource::new(self.rng.bytes()), self.now);
+        let mut outputs = Vec::new();
+        let recovered = self.disk.recover();
+        self.trace.say(self.now, || format!("START    {} calls to take up", recovered.calls.len()));
+        switch.restore(self.now, recovered, &mut outputs);
+        self.switch = Some(switch);
+        let held = |phone: &&Phone| phone.is_up() || phone.waits_for_cancel();
+        let phones: Vec<_> = self.phones.iter().filter(|(_, p)| held(p)).map(|(key, _)| key.clone()).collect();
+        let sound = self.scenario.is_lossless() && self.scenario.disk.slow == 0 && self.scenario.disk.fails == 0;
+        if self.life > 1 && sound {
+            let wait = ORPHAN + self.network.longest() * 2;
+            self.after(wait, Event::Audit { life: self.life, phones });
+        }
+        self.perform(outputs);
+    }
+
+    pub(super) fn crash(&mut self, down: Duration) {
+        if self.healthy() || self.switch.take().is_none() {
+            return;
+        }
+        self.trace.say(self.now, || format!("CRASH    down for {down:?}"));
+        self.tally.crashes += 1;
+        self.life += 1;
+        for written in self.disk.crash(self.now) {
+            self.durable(&written);
+        }
+        self.shell.crash();
+        self.checks.wire.crashed();
+        for request in self.clients.crash() {
+            let again = match request {
+                Request::Dial(index) => self.scenario.calls[index].keyed,
+                Request::Hangup(_) | Request::Drain => true,
+            };
+            if again {
+                self.after(down + Duration::from_millis(100), Event::Ask(request));
+            }
+        }
+        self.after(down, Event::Start);
+    }
+
+    /// Does what the switch wants, one by one; the process may die between any two.
+    pub(super) fn perform(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            self.outputs += 1;
+            let dies = |c: &Crash| matches!(c.when, CrashPoint::Output(n) if n == self.outputs);
+            if let Some(at) = self.crashes.iter().position(dies).filter(|_| !self.healthy()) {
+                let crash = self.crashes.remove(at);
+                return self.crash(crash.down);
+            }
+            self.execute(output);
+        }
+    }
+
+    pub(super) fn execute(&mut self, output: Output) {
+        match output {
+            Output::Transmit(flow, bytes) => self.transmit(flow, &bytes),
+            Output::Commit(id, commit) => {
+                self.trace.say(self.now, || format!("commit   {id:?} {} {}", commit.call, step_name(&commit.step)));
+                self.checks.wire.committing(commit.call, id);
+                self.disk.commit(id, commit);
+                self.write();
+            }
+            Output::Forget(calls) => {
+                self.trace.say(self.now, || format!("forget   {calls:?}"));
+                self.disk.forget(calls);
+                self.write();
+            }
+            Output::Reply(id, reply) => self.reply(id, &reply),
+            Output::Media(leg, command) => self.media(leg, command),
+            Output::Notice(notice) => self.notice(&notice),
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::CallPoisoned { call, what } => self.checks.fail(Check::Poisoned, format!("{call}: {what}")),
+            Notice::MaskingBlocked { call, side, method } => {
+                self.checks.fail(Check::Masking, format!("{call}: the guard stopped a {method} to {side:?}"));
+            }
+            Notice::Signal { .. } => {}
+            other => self.trace.say(self.now, || format!("notice   {other:?}")),
+        }
+    }
+
+    pub(super) fn write(&mut self) {
+        if self.mutant == Some(Mutant::AnswersEarly) {
+            // The answer does not wait for the data, which needs two seconds more.
+            if self.disk.begin(true).is_some() {
+                let early = self.disk.answers_early();
+                for (id, committed) in early {
+                    self.after(Duration::ZERO, Event::Committed { life: self.life, id, committed });
+                }
+                self.after(Duration::from_secs(2), Event::Written);
+            }
+            return;
+        }
+        let healthy = self.healthy();
+        if let Some(wait) = self.disk.begin(healthy) {
+            self.after(wait, Event::Written);
+        }
+    }
+
+    pub(super) fn written(&mut self) {
+        for written in self.disk.end(self.now) {
+            self.durable(&written);
+            let wait = self.rng.micros(0, 300);
+            let event = Event::Committed { life: self.life, id: written.id, committed: written.committed };
+            if self.mutant != Some(Mutant::AnswersEarly) {
+                self.after(wait, event);
+            }
+        }
+        self.write();
+    }
+
+    pub(super) fn durable(&mut self, written: &Written) {
+        let commit = &written.commit;
+        self.trace.say(self.now, || {
+            format!("durable  {:?} {} {}", written.id, commit.call, committed_name(&written.committed))
+        });
+        self.checks.wire.durable(commit.call, written.id);
+        self.checks.on_durable(written);
+        let permit = match &written.committed {
+            Committed::Admitted { permit, .. } | Committed::Permitted(permit) => permit,
+            _ => return,
+        };
+        let digits = |number: E164| number.text().digits().to_owned();
+        let (to, shown) = (digits(permit.to()), digits(permit.shown().number()));
+        self.checks.wire.grant(Granted { leg: permit.leg(), to, shown });
+    }
+
+    pub(super) fn committed(&mut self, id: CommitId, committed: Committed) {
+        self.input(Input::Committed(id, committed));
+    }
+}
+
+fn step_name(step: &Step) -> &'static str {
+    match step {
+        Step::Admit(_) => "admit",
+        Step::PermitLeg(_) => "permit leg",
+        Step::Extend { .. } => "extend",
+        Step::Settle { .. } => "settle",
+        Step::Keep => "keep",
+    }
+}
+
+fn committed_name(committed: &Committed) -> String {
+    match committed {
+        Committed::Done => "done".into(),
+        Committed::Admitted { .. } => "admitted".into(),
+        Committed::Permitted(_) => "permitted".into(),
+        Committed::Extended => "extended".into(),
+        Committed::Refused(refusal) => format!("refused {refusal:?}"),
+        Committed::Replayed(_) => "replayed".into(),
+        Committed::Conflict { .. } => "conflict".into(),
+        Committed::Unavailable => "unavailable".into(),
+    }
+}

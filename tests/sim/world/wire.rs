@@ -1,0 +1,141 @@
+//! Everything on the wire: what leaves is judged, then carried to the phone whose call it is, and back.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use revbridge::model::{Side, Timestamp};
+use revbridge::sip::Flow;
+
+use super::{Event, World};
+use crate::checks::{Check, masking};
+use crate::mutant::Mutant;
+use crate::phone::message::{self, Incoming};
+use crate::phone::{Effects, Phone, nonsense};
+use crate::setup;
+
+impl World {
+    pub(super) fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
+        if flow == setup::stranger() {
+            let answers = bytes.starts_with(b"SIP/2.0 ");
+            return self.checks.unless(answers, Check::Protocol, || "a request to a stranger".to_owned());
+        }
+        let Some(side) = Side::BOTH.into_iter().find(|side| setup::flow(*side) == flow) else {
+            return self.checks.fail(Check::Protocol, format!("a packet to {}", flow.remote));
+        };
+        let bytes = self.tamper(side, bytes);
+        // rsip knows no other methods than its own.
+        let known = String::from_utf8_lossy(&bytes).replace("FROBNICATE", "OPTIONS");
+        let message = match Incoming::read(known.as_bytes()) {
+            Ok(message) => message,
+            Err(e) => return self.checks.fail(Check::Protocol, format!("not readable: {e}\n{known}")),
+        };
+        self.trace.say(self.now, || format!("S ─▶ {}   {}", side.letter(), message.summary()));
+        self.checks.on_sent(side, &message, &bytes);
+        if self.mutant == Some(Mutant::LosesByes) && side == Side::Destination && message.method == rsip::Method::Bye {
+            return;
+        }
+        let message = Rc::new(message);
+        for wait in self.network.carry(self.healthy()) {
+            self.after(wait, Event::ToPhone(side, message.clone()));
+        }
+    }
+
+    /// Where mutants put their hands on the wire.
+    pub(super) fn tamper(&self, side: Side, bytes: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(bytes);
+        let to_b = side == Side::Destination;
+        match self.mutant {
+            Some(Mutant::LeaksNumber) if to_b => {
+                text.replace("Max-Forwards", "X-Caller: 1 (415) 777-0001\r\nMax-Forwards").into()
+            }
+            Some(Mutant::LeaksMark) if to_b => {
+                let hidden = masking::base64(b"x-kanarya-7-x");
+                let hidden = String::from_utf8_lossy(&hidden).into_owned();
+                text.replace("Max-Forwards", &format!("X-Opaque: {hidden}\r\nMax-Forwards")).into()
+            }
+            Some(Mutant::OtherNumber) if text.starts_with("INVITE") => text.replacen("4420794", "4420799", 1).into(),
+            _ => bytes.to_vec(),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, side: Side, message: &Incoming) {
+        let known = self.phones.contains_key(&(side, message.call_id.clone()));
+        match message.request() {
+            Some(request) if !known => self.deliver_new(side, message, request),
+            // The answer to an INVITE with Replaces, which is a call of its own.
+            None if !known => {
+                let phone = |p: &&Phone| p.home.side == side && p.asked(&message.branch);
+                if let Some(call_id) = self.phones.values().find(phone).map(|p| p.call_id().to_owned()) {
+                    self.with_phone(side, call_id, |phone, now, fx| phone.receive(now, message, fx));
+                }
+            }
+            Some(_) | None => {
+                self.with_phone(side, message.call_id.clone(), |phone, now, fx| phone.receive(now, message, fx));
+            }
+        }
+    }
+
+    /// A request of a Call-ID that no phone knows: a new call, or a ping of the trunk.
+    pub(super) fn deliver_new(&mut self, side: Side, message: &Incoming, request: &rsip::Request) {
+        let index = setup::index_of(&message::user(&request.uri));
+        let plan = index.and_then(|index| self.scenario.calls.get(index)).map(|plan| match side {
+            Side::User => plan.a.clone(),
+            Side::Destination => plan.b.clone(),
+        });
+        match (request.method, index, plan) {
+            (rsip::Method::Invite, Some(index), Some(plan)) if message.to_tag.is_none() => {
+                let home = setup::home(side);
+                let rng = self.rng.fork();
+                let phone = Phone::new(home, index, plan, message, request, rng);
+                self.phones.insert((side, message.call_id.clone()), phone);
+                self.with_phone(side, message.call_id.clone(), |phone, _, fx| phone.begin(fx));
+            }
+            (rsip::Method::Options, ..) => {
+                let text = message::response(request, 200, Some("ping"), &[], None);
+                self.phone_sends(side, text.into_bytes());
+            }
+            (rsip::Method::Cancel, ..) => {
+                let text = message::response(request, 481, Some("gone"), &[], None);
+                self.phone_sends(side, text.into_bytes());
+            }
+            _ => self.checks.fail(Check::Protocol, format!("{side:?} does not know of {}", message.summary())),
+        }
+    }
+
+    pub(super) fn with_phone(
+        &mut self,
+        side: Side,
+        call_id: String,
+        what: impl FnOnce(&mut Phone, Timestamp, &mut Effects),
+    ) {
+        let Some(phone) = self.phones.get_mut(&(side, call_id.clone())) else { return };
+        let mut effects = Effects::default();
+        what(phone, self.now, &mut effects);
+        for fault in effects.faults {
+            let name = phone.name();
+            self.checks.fail(Check::Protocol, format!("{name}: {fault}"));
+        }
+        for (wait, timer) in effects.timers {
+            self.after(wait, Event::Phone(side, call_id.clone(), timer));
+        }
+        for bytes in effects.sends {
+            self.phone_sends(side, bytes);
+        }
+    }
+
+    pub(super) fn phone_sends(&mut self, side: Side, bytes: Vec<u8>) {
+        self.trace.say(self.now, || {
+            let summary = Incoming::read(&bytes).map_or_else(|_| "nonsense".to_owned(), |m| m.summary());
+            format!("S ◀─ {}   {summary}", side.letter())
+        });
+        let overheard = self.network.is_overheard(self.healthy());
+        if let Some(forged) = overheard.then(|| nonsense::forgery(&bytes)).flatten() {
+            self.trace.say(self.now, || "S ◀─ stranger".to_owned());
+            self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(), forged.into()));
+        }
+        let bytes: Rc<[u8]> = bytes.into();
+        for wait in self.network.carry(self.healthy()) {
+            self.after(wait, Event::ToSwitch(setup::flow(side), bytes.clone()));
+        }
+    }
+}
