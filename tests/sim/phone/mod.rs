@@ -227,6 +227,13 @@ impl Phone {
         !self.is_deaf() && self.dialogs.iter().any(Dialog::is_up)
     }
 
+    /// In a conversation that the server acknowledged, or ringing: it must be told at once when the
+    /// server cannot go on. An answer that was not acknowledged has to be repeated first.
+    pub fn is_owned(&self) -> bool {
+        let acked = !self.is_deaf() && self.dialogs.iter().any(|d| d.is_up() && d.acked);
+        acked || self.waits_for_cancel()
+    }
+
     fn is_ringing(&self) -> bool {
         matches!(self.stage, Stage::Ringing) && !self.canceled
     }

@@ -94,8 +94,9 @@ impl World {
     pub(super) fn audit(&mut self, phones: &[(Side, String)]) {
         for key in phones {
             let Some(phone) = self.phones.get(key) else { continue };
-            let held = phone.is_up() || phone.waits_for_cancel();
-            self.checks.unless(!held, Check::Orphan, || format!("{} hears nothing after the restart", phone.name()));
+            self.checks.unless(!phone.is_owned(), Check::Orphan, || {
+                format!("{} hears nothing after the restart", phone.name())
+            });
         }
     }
 

@@ -13,7 +13,6 @@ use crate::checks::wire::Granted;
 use crate::clients::Request;
 use crate::disk::Written;
 use crate::mutant::Mutant;
-use crate::phone::Phone;
 use crate::scenario::{Crash, CrashPoint};
 use crate::setup;
 
@@ -37,8 +36,8 @@ impl World {
         self.trace.say(self.now, || format!("START    {} calls to take up", recovered.calls.len()));
         switch.restore(self.now, recovered, &mut outputs);
         self.switch = Some(switch);
-        let held = |phone: &&Phone| phone.is_up() || phone.waits_for_cancel();
-        let phones: Vec<_> = self.phones.iter().filter(|(_, p)| held(p)).map(|(key, _)| key.clone()).collect();
+        let owned = self.phones.iter().filter(|(_, phone)| phone.is_owned());
+        let phones: Vec<_> = owned.map(|(key, _)| key.clone()).collect();
         let sound = self.scenario.is_lossless() && self.scenario.disk.slow == 0 && self.scenario.disk.fails == 0;
         if self.life > 1 && sound {
             let wait = ORPHAN + self.network.longest() * 2;
