@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use revbridge::events::Fact;
 use revbridge::guardrails::{Account, Attempt, Lease, Limits, Refusal, Rules};
-use revbridge::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp};
+use revbridge::model::{CallId, CallRecord, CommitId, EndReason, Money, OrganizationId, Status, Timestamp};
 use revbridge::store::{
     Commit, Committed, Entry, EntryKind, Idempotency, Phase, Recovered, Step, Unfinished, Write, apply,
 };
@@ -146,7 +146,10 @@ impl Disk {
             (rules.max_concurrent_legs, rules.max_calls_per_minute) = (10_000, 10_000);
             rules.daily_spend_limit = Money::MAX;
         }
-        let applied = apply(account, &commit);
+        let mut applied = apply(account, &commit);
+        if let (Some(mutant), Some(write)) = (self.mutant, &mut applied.write) {
+            falsify(mutant, write);
+        }
         account.rules.limits = limits.clone();
         Written { id, commit, committed: applied.committed, write: applied.write, limits: Some(limits) }
     }
@@ -253,6 +256,18 @@ impl Disk {
             calls: self.tables.calls.iter().filter_map(unfinished).collect(),
             last_alive: self.tables.last_write,
         }
+    }
+}
+
+/// What mutants write instead.
+fn falsify(mutant: Mutant, write: &mut Write) {
+    match (mutant, write.phase) {
+        (Mutant::StatusGoesBack, Phase::Live) => write.record.status = Status::Queued,
+        (Mutant::WrongReason, Phase::Settled) => {
+            write.record.status = EndReason::MaskingGuard.status(write.record.answered_at.is_some());
+            write.record.end_reason = Some(EndReason::MaskingGuard);
+        }
+        _ => {}
     }
 }
 

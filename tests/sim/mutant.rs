@@ -33,10 +33,20 @@ pub enum Mutant {
     LosesClose,
     /// A deadline that never moves.
     StuckClock,
+    /// A later commit writes an earlier status.
+    StatusGoesBack,
+    /// The terminal record gives a reason that nobody gave.
+    WrongReason,
+    /// No snapshot is ever dropped.
+    LosesForget,
+    /// B is offered more than A accepted.
+    WidensOffer,
+    /// A BYE for another dialog than the phone's.
+    WrongTag,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 14] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::AnswersEarly,
         Mutant::DiskLosesCalls,
         Mutant::ChargesTwice,
@@ -51,6 +61,11 @@ impl Mutant {
         Mutant::SharesPorts,
         Mutant::LosesClose,
         Mutant::StuckClock,
+        Mutant::StatusGoesBack,
+        Mutant::WrongReason,
+        Mutant::LosesForget,
+        Mutant::WidensOffer,
+        Mutant::WrongTag,
     ];
 
     /// The checks of which one must find it first.
@@ -68,6 +83,11 @@ impl Mutant {
             Mutant::LosesReplies => &[Check::Reply],
             Mutant::SharesPorts | Mutant::LosesClose => &[Check::Ports],
             Mutant::StuckClock => &[Check::BusyLoop],
+            Mutant::StatusGoesBack => &[Check::Status],
+            Mutant::WrongReason => &[Check::Reason],
+            Mutant::LosesForget => &[Check::Leak],
+            Mutant::WidensOffer => &[Check::Codec],
+            Mutant::WrongTag => &[Check::Protocol],
         }
     }
 }

@@ -92,6 +92,7 @@ impl World {
                 self.disk.commit(id, commit);
                 self.write();
             }
+            Output::Forget(_) if self.mutant == Some(Mutant::LosesForget) => {}
             Output::Forget(calls) => {
                 self.trace.say(self.now, || format!("forget   {calls:?}"));
                 self.disk.forget(calls);

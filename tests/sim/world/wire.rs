@@ -54,6 +54,8 @@ impl World {
                 text.replace("Max-Forwards", &format!("X-Opaque: {hidden}\r\nMax-Forwards")).into()
             }
             Some(Mutant::OtherNumber) if text.starts_with("INVITE") => text.replacen("4420794", "4420799", 1).into(),
+            Some(Mutant::WidensOffer) if to_b => text.replace("RTP/AVP 8 ", "RTP/AVP 8 0 ").into(),
+            Some(Mutant::WrongTag) if text.starts_with("BYE") => text.replace("-tag0", "-tag9").into(),
             _ => bytes.to_vec(),
         }
     }
