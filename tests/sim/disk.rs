@@ -181,6 +181,8 @@ impl Disk {
         let Some(mut transaction) = self.writing.take() else { return Vec::new() };
         if transaction.fails {
             self.reload();
+            // Nobody waits for it, so the store tries again by itself.
+            self.queue.push_back(Job::Forget(std::mem::take(&mut transaction.forgotten)));
             for written in &mut transaction.written {
                 (written.committed, written.write) = (Committed::Unavailable, None);
             }

@@ -130,7 +130,7 @@ impl Scenario {
                 falls_silent: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 50]) },
             },
             crashes: if kind == Kind::Crashing { crashes(rng) } else { Vec::new() },
-            drain: rng.chance(200).then(|| rng.millis(5_000, 60_000)),
+            drain: rng.chance(100).then(|| rng.millis(5_000, 60_000)),
         }
     }
 
@@ -186,11 +186,11 @@ impl CallPlan {
             presses: rng.chance(700),
             ring_timeout: rng.millis(4_000, 25_000),
             max_duration: rng.millis(5_000, 60_000),
-            hangup: rng.chance(200).then(|| rng.millis(0, 40_000)),
+            hangup: rng.chance(120).then(|| rng.millis(0, 40_000)),
             keyed: rng.chance(700),
             repeats: rng.chance(200).then(|| rng.millis(0, 8_000)),
-            a: PhonePlan::new(rng, hostile, 750),
-            b: PhonePlan::new(rng, hostile, 650),
+            a: PhonePlan::new(rng, hostile, 900),
+            b: PhonePlan::new(rng, hostile, 800),
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// A step that allows something is on its way; a settlement allows nothing.
     pub fn committing(&mut self, call: CallId, id: CommitId) {
         self.in_flight.entry(call).or_default().insert(id);
     }
@@ -73,7 +74,11 @@ impl Checks {
         let leg = self.wire.legs.get(&message.call_id).copied();
         let to_refusal = request.method == Method::Ack && self.is_ack_of_refusal(message);
         match leg {
+            // After a restart nobody knows whether the INVITE left; it was allowed to.
+            None if request.method == Method::Cancel && self.was_permitted(side, request) => {}
             None => self.fail(Check::Permit, format!("{} of no leg", message.summary())),
+            // What ends a leg allows nothing, so it waits for nothing.
+            Some(_) if matches!(request.method, Method::Bye | Method::Cancel) => {}
             Some(leg) if first && !to_refusal && self.wire.waits(leg.call) => {
                 self.fail(Check::Barrier, format!("{} of {leg:?} before its commit is durable", message.summary()));
             }
@@ -95,6 +100,11 @@ impl Checks {
         }
         let used = self.wire.legs.values().filter(|l| **l == leg).count();
         self.unless(used <= permits, Check::Permit, || format!("{leg:?} used {used} permits of {permits}"));
+    }
+
+    fn was_permitted(&self, side: Side, request: &rsip::Request) -> bool {
+        let to = digits(&message::user(&request.uri));
+        self.wire.granted.iter().any(|g| g.leg.side == side && g.to == to)
     }
 
     /// The ACK of a refusal belongs to the INVITE's transaction (RFC 3261 §17.1.1.3): same branch.

@@ -10,6 +10,7 @@
 //! A phone also judges: what a correct server never sends it becomes a fault.
 
 pub mod dialog;
+mod digest;
 pub mod message;
 pub mod nonsense;
 pub mod plan;

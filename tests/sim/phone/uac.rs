@@ -36,6 +36,9 @@ impl Phone {
         if busy && act != Act::Hangup {
             return fx.after(T1, Timer::Act { fork, next });
         }
+        // No CSeq is old as long as the server has heard of none.
+        let heard = self.clients.values().any(|c| c.done && c.fork == fork);
+        let act = if act == Act::OldCseq && !heard { Act::Options } else { act };
         self.perform(now, fork, act, fx);
         if let Some((wait, _)) = self.plan.acts.get(next + 1) {
             fx.after(*wait, Timer::Act { fork, next: next + 1 });
@@ -116,7 +119,8 @@ impl Phone {
         let cseq = if act == Act::OldCseq { 1 } else { dialog.cseq };
         let server = self.server_uri();
         let number = &self.number;
-        let tag = if act == Act::StrayBye { "nobody" } else { self.dialogs[fork].tag.as_str() };
+        let nobody = format!("{}-nobody", self.mark);
+        let tag = if act == Act::StrayBye { &nobody } else { &self.dialogs[fork].tag };
         let outside = act == Act::Replaces;
         let call_id = if outside { format!("{}-replaces", self.mark) } else { self.call_id.clone() };
         let to_tag = if outside { String::new() } else { format!(";tag={}", self.server_tag) };

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use revbridge::model::Timestamp;
 use rsip::prelude::*;
-use rsip::services::DigestGenerator;
 use rsip::{Header, Method, Request};
 
 use super::message::{Incoming, response};
 use super::plan::{Challenge, Outcome};
-use super::{Effects, PATIENCE, Phone, Stage, T1, T2, Timer, sdp};
+use super::{Effects, PATIENCE, Phone, Stage, T1, T2, Timer, digest, sdp};
 
 /// What the trunk's configuration of the simulated server says.
 pub const USERNAME: &str = "revbridge";
@@ -105,15 +104,8 @@ impl Phone {
             _ => None,
         });
         let Some(value) = value else { return fx.fault("an INVITE after a challenge brings no credentials") };
-        let header = rsip::headers::Authorization::new(value);
-        match header.typed() {
-            Ok(auth) => {
-                let right = DigestGenerator::from(&auth, PASSWORD, &Method::Invite).verify(&auth.response);
-                if !right || auth.username != USERNAME {
-                    fx.fault("a wrong digest response");
-                }
-            }
-            Err(e) => fx.fault(format!("credentials that rsip cannot read: {e}")),
+        if !digest::is_right(&value, USERNAME, PASSWORD, "INVITE", challenge.sha256) {
+            fx.fault("a wrong digest response");
         }
     }
 
