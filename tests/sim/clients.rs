@@ -1,6 +1,6 @@
 //! API clients: what they asked, what they were told, and what they do when the server dies on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use revbridge::model::{CallId, RequestId};
 use revbridge::store::Answer;
@@ -22,6 +22,8 @@ pub struct Clients {
     /// The first 202 of each dial.
     pub answers: BTreeMap<usize, Answer>,
     pub calls: BTreeMap<usize, CallId>,
+    /// Whose dial was answered with a new call.
+    dialed: BTreeSet<usize>,
 }
 
 impl Clients {
@@ -58,9 +60,10 @@ impl Clients {
     }
 
     fn dialed(&mut self, index: usize, call: CallId, answer: &Answer) -> bool {
-        let first = self.calls.insert(index, call).is_none();
+        // A repetition may have heard of the call before.
+        let same = self.calls.insert(index, call).is_none_or(|known| known == call);
         self.answers.insert(index, answer.clone());
-        first
+        self.dialed.insert(index) && same
     }
 
     /// The first answer may have been lost in a crash; what is replayed must be one and the same.

@@ -24,6 +24,8 @@ pub struct Shell {
     streams: BTreeMap<LegId, Stream>,
     /// When each pair was closed last.
     closed: BTreeMap<PortPair, Timestamp>,
+    /// Opens that failed in this life of the process: their pairs are somebody else's.
+    failed: usize,
     rest: Duration,
     plan: MediaPlan,
     rng: Rng,
@@ -31,17 +33,22 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(plan: MediaPlan, rest: Duration, rng: Rng) -> Self {
-        Self { streams: BTreeMap::new(), closed: BTreeMap::new(), rest, plan, rng }
+        Self { streams: BTreeMap::new(), closed: BTreeMap::new(), failed: 0, rest, plan, rng }
     }
 
     /// The process is gone, and every socket with it.
     pub fn crash(&mut self) {
         self.streams.clear();
         self.closed.clear();
+        self.failed = 0;
     }
 
     pub fn open(&self) -> usize {
         self.streams.len()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.failed
     }
 
     /// Does what the switch wants; the events come after these waits. `presses` says whether this user
@@ -57,7 +64,7 @@ impl Shell {
     ) -> Vec<(Duration, LegId, MediaEvent)> {
         match command {
             MediaCommand::Open { port, .. } => self.on_open(now, leg, port, healthy, checks),
-            MediaCommand::Remote(_) => self.on_remote(leg, healthy, checks),
+            MediaCommand::Remote(_) => self.on_remote(leg, healthy),
             MediaCommand::Play(source) => self.on_play(leg, source, presses, healthy),
             MediaCommand::Close => self.on_close(now, leg),
         }
@@ -78,6 +85,7 @@ impl Shell {
             checks.fail(Check::Ports, format!("{leg:?} opens {port:?} before it has rested"));
         }
         if !healthy && self.rng.chance(self.plan.open_fails) {
+            self.failed += 1;
             return vec![(self.rng.millis(0, 5), leg, MediaEvent::Failed)];
         }
         let stream = Stream { port, has_remote: false, hears_peer: false, flowing: false };
@@ -87,11 +95,10 @@ impl Shell {
         Vec::new()
     }
 
-    fn on_remote(&mut self, leg: LegId, healthy: bool, checks: &mut Checks) -> Vec<(Duration, LegId, MediaEvent)> {
-        match self.streams.get_mut(&leg) {
-            Some(stream) => stream.has_remote = true,
-            // Its ports could not be bound, and the switch does not know yet.
-            None => {}
+    fn on_remote(&mut self, leg: LegId, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
+        // No stream: its ports could not be bound, and the switch does not know yet.
+        if let Some(stream) = self.streams.get_mut(&leg) {
+            stream.has_remote = true;
         }
         self.flow(leg, healthy)
     }

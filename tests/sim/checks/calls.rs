@@ -168,9 +168,9 @@ impl Checks {
         let sum = |adjust: &dyn Fn(Duration) -> Duration| -> i64 {
             talk.iter().zip(&story.prices).map(|(talk, price)| reference::price(price, adjust(*talk))).sum()
         };
-        // A phone that answers as its ringing ends may have been too late.
-        let crossed = story.a.is_some_and(Phone::was_canceled);
-        let least = if crossed { 0 } else { sum(&|talk| talk.saturating_sub(slack)) };
+        // Not billed: an answer as the ringing ends, and one that leaves nothing to talk with.
+        let void = story.a.is_some_and(Phone::was_canceled) || record.end_reason == Some(EndReason::NoCommonCodec);
+        let least = if void { 0 } else { sum(&|talk| talk.saturating_sub(slack)) };
         let most = sum(&|talk| if talk.is_zero() { talk } else { talk + slack });
         let cost = record.cost.as_micros();
         self.unless((least..=most).contains(&cost), Check::Cost, || {

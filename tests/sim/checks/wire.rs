@@ -28,6 +28,8 @@ pub struct Wire {
     in_flight: BTreeMap<CallId, BTreeSet<CommitId>>,
     /// Requests that left before, by Call-ID, branch and method: the same again is a retransmission.
     sent: BTreeSet<(String, String, &'static str)>,
+    /// The To tag of the first 2xx that reached the switch for each Call-ID: the dialog that counts.
+    main: BTreeMap<String, String>,
     pub invites: u64,
 }
 
@@ -45,6 +47,13 @@ impl Wire {
 
     pub fn crashed(&mut self) {
         self.in_flight.clear();
+    }
+
+    /// A 2xx to an INVITE reaches the switch.
+    pub fn answered(&mut self, message: &Incoming) {
+        if let Some(tag) = &message.to_tag {
+            self.main.entry(message.call_id.clone()).or_insert_with(|| tag.clone());
+        }
     }
 
     pub fn grant(&mut self, granted: Granted) {
@@ -72,7 +81,8 @@ impl Checks {
         }
         let first = self.wire.sent.insert((message.call_id.clone(), message.branch.clone(), name(request.method)));
         let leg = self.wire.legs.get(&message.call_id).copied();
-        let to_refusal = request.method == Method::Ack && self.is_ack_of_refusal(message);
+        let ends_stray = message.to_tag.is_some() && self.wire.main.get(&message.call_id) != message.to_tag.as_ref();
+        let to_refusal = request.method == Method::Ack && (ends_stray || self.is_ack_of_refusal(message));
         match leg {
             // After a restart nobody knows whether the INVITE left; it was allowed to.
             None if request.method == Method::Cancel && self.was_permitted(side, request) => {}

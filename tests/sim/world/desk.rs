@@ -102,7 +102,7 @@ impl World {
 
     pub(super) fn finish(&mut self) {
         if let Some(switch) = &self.switch {
-            self.checks.on_quiet(switch.gauges(self.now), self.shell.open(), self.phones.values());
+            self.checks.on_quiet(switch.gauges(self.now), &self.shell, self.phones.values());
         }
         let pending = self.clients.pending();
         self.checks.unless(pending == 0, Check::Reply, || format!("{pending} requests have no answer"));

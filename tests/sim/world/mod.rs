@@ -221,7 +221,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::ToPhone(side, message) => self.deliver(side, &message),
-            Event::ToSwitch(flow, bytes) => self.input(Input::Packet(flow, &bytes)),
+            Event::ToSwitch(flow, bytes) => self.arrive(flow, &bytes),
             Event::Phone(side, call_id, timer) => {
                 self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use revbridge::model::{Side, Timestamp};
 use revbridge::sip::Flow;
+use revbridge::switch::Input;
 
 use super::{Event, World};
 use crate::checks::{Check, masking};
@@ -38,6 +39,15 @@ impl World {
         for wait in self.network.carry(self.healthy()) {
             self.after(wait, Event::ToPhone(side, message.clone()));
         }
+    }
+
+    pub(super) fn arrive(&mut self, flow: Flow, bytes: &[u8]) {
+        let heard = self.switch.is_some() && bytes.starts_with(b"SIP/2.0 2");
+        let message = heard.then(|| Incoming::read(bytes).ok()).flatten();
+        if let Some(message) = message.filter(|m| m.method == rsip::Method::Invite) {
+            self.checks.wire.answered(&message);
+        }
+        self.input(Input::Packet(flow, bytes));
     }
 
     /// Where mutants put their hands on the wire.
