@@ -132,10 +132,10 @@ fn explore(until: Instant, seeds: u64) -> (Tally, u64, Option<u64>) {
 }
 
 fn report(tally: &Tally, seeds: u64, mutants: usize) {
-    let Tally { calls, invites, answered, crashes, packets, lost, .. } = tally;
+    let Tally { calls, invites, answered, crashes, packets, lost, gaps, .. } = tally;
     println!(
         "sim: {seeds} seeds, {calls} calls, {invites} INVITEs, {answered} answered, {crashes} crashes, \
-         {packets} packets, {lost} lost, {mutants} mutants found"
+         {packets} packets, {lost} lost, {gaps} legs lost in the known gap, {mutants} mutants found"
     );
 }
 
@@ -195,5 +195,6 @@ impl Tally {
         self.packets += other.packets;
         self.lost += other.lost;
         self.steps += other.steps;
+        self.gaps += other.gaps;
     }
 }

@@ -64,7 +64,10 @@ impl Story<'_> {
     /// What must have happened for this reason to be true.
     fn evidence(&self, reason: EndReason) -> bool {
         use Side::{Destination, User};
-        let no_answer = |side| !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
+        // A refusal that comes as the ringing runs out is too late.
+        let late = !self.scenario.is_clean();
+        let no_answer =
+            |side| late || !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
         let unreachable = |side| {
             self.refused(side, &[404, 408, 480, 484, 500, 503]) || self.fate(side).is_none_or(|f| f == Fate::Unanswered)
         };
@@ -97,7 +100,7 @@ impl Story<'_> {
             }),
             EndReason::SpendLimit => self.answered(User),
             EndReason::SpendLimitExceeded | EndReason::ConcurrencyLimit => tight,
-            EndReason::StoreUnavailable => self.scenario.disk.fails > 0,
+            EndReason::StoreUnavailable => self.scenario.disk.fails > 0 || self.scenario.disk.slow > 0,
             EndReason::ServerRestart => self.crashed,
             EndReason::CallerIdNotVerified
             | EndReason::DestinationNotAllowed

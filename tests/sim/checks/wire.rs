@@ -30,6 +30,12 @@ pub struct Wire {
     sent: BTreeSet<(String, String, &'static str)>,
     /// The To tag of the first 2xx that reached the switch for each Call-ID: the dialog that counts.
     main: BTreeMap<String, String>,
+    /// Dialogs for which a BYE left, by Call-ID and To tag.
+    byes: BTreeSet<(String, String)>,
+    /// Call-IDs whose phone hung up: an ACK to it has nothing to bill any more.
+    hung_up: BTreeSet<String>,
+    /// The last CSeq number of each Call-ID.
+    cseqs: BTreeMap<String, u32>,
     pub invites: u64,
 }
 
@@ -49,15 +55,25 @@ impl Wire {
         self.in_flight.clear();
     }
 
-    /// A 2xx to an INVITE reaches the switch.
-    pub fn answered(&mut self, message: &Incoming) {
-        if let Some(tag) = &message.to_tag {
-            self.main.entry(message.call_id.clone()).or_insert_with(|| tag.clone());
+    /// A 2xx or a BYE reaches the switch.
+    pub fn heard(&mut self, message: &Incoming) {
+        match (message.request(), &message.to_tag) {
+            (Some(_), _) => {
+                self.hung_up.insert(message.call_id.clone());
+            }
+            (None, Some(tag)) if message.method == Method::Invite => {
+                self.main.entry(message.call_id.clone()).or_insert_with(|| tag.clone());
+            }
+            (None, _) => {}
         }
     }
 
     pub fn grant(&mut self, granted: Granted) {
         self.granted.push(granted);
+    }
+
+    pub fn said_bye(&self, call_id: &str, tag: &str) -> bool {
+        self.byes.contains(&(call_id.to_owned(), tag.to_owned()))
     }
 
     pub fn waits(&self, call: CallId) -> bool {
@@ -79,17 +95,24 @@ impl Checks {
         if request.method == Method::Invite && message.to_tag.is_none() {
             self.on_invite(side, message, request);
         }
+        if let (Method::Bye, Some(tag)) = (request.method, &message.to_tag) {
+            self.wire.byes.insert((message.call_id.clone(), tag.clone()));
+        }
         let first = self.wire.sent.insert((message.call_id.clone(), message.branch.clone(), name(request.method)));
         let leg = self.wire.legs.get(&message.call_id).copied();
         let ends_stray = message.to_tag.is_some() && self.wire.main.get(&message.call_id) != message.to_tag.as_ref();
-        let to_refusal = request.method == Method::Ack && (ends_stray || self.is_ack_of_refusal(message));
+        if first && !matches!(request.method, Method::Ack | Method::Cancel) {
+            self.on_cseq(message);
+        }
+        let over = self.wire.hung_up.contains(&message.call_id);
+        let allows_nothing = request.method == Method::Ack && (over || ends_stray || self.is_ack_of_refusal(message));
         match leg {
             // After a restart nobody knows whether the INVITE left; it was allowed to.
             None if request.method == Method::Cancel && self.was_permitted(side, request) => {}
             None => self.fail(Check::Permit, format!("{} of no leg", message.summary())),
             // What ends a leg allows nothing, so it waits for nothing.
             Some(_) if matches!(request.method, Method::Bye | Method::Cancel) => {}
-            Some(leg) if first && !to_refusal && self.wire.waits(leg.call) => {
+            Some(leg) if first && !allows_nothing && self.wire.waits(leg.call) => {
                 self.fail(Check::Barrier, format!("{} of {leg:?} before its commit is durable", message.summary()));
             }
             Some(_) => {}
@@ -110,6 +133,12 @@ impl Checks {
         }
         let used = self.wire.legs.values().filter(|l| **l == leg).count();
         self.unless(used <= permits, Check::Permit, || format!("{leg:?} used {used} permits of {permits}"));
+    }
+
+    /// RFC 3261 §12.2.1.1: it only goes up. A crash may leave gaps, and never makes it go back.
+    fn on_cseq(&mut self, message: &Incoming) {
+        let last = self.wire.cseqs.insert(message.call_id.clone(), message.cseq).unwrap_or_default();
+        self.unless(message.cseq > last, Check::Protocol, || format!("{} after CSeq {last}", message.summary()));
     }
 
     fn was_permitted(&self, side: Side, request: &rsip::Request) -> bool {

@@ -16,8 +16,6 @@ pub struct Dialog {
     pub ended_by_phone: bool,
     /// CSeq of the phone's own requests.
     pub cseq: u32,
-    /// The highest CSeq that the server has used.
-    pub heard_cseq: u32,
     pub sdp_version: u64,
     pub answer: String,
 }
@@ -31,7 +29,6 @@ impl Dialog {
             over: None,
             ended_by_phone: false,
             cseq: 1_000,
-            heard_cseq: 0,
             sdp_version: 1,
             answer: String::new(),
         }

@@ -57,6 +57,8 @@ pub struct Effects {
     pub timers: Vec<(Duration, Timer)>,
     /// What a correct server would not have sent.
     pub faults: Vec<String>,
+    /// Said by the world: the server was restarted.
+    pub server_forgot: bool,
 }
 
 impl Effects {

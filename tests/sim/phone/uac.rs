@@ -208,7 +208,7 @@ impl Phone {
         client.done = true;
         let (fork, act, method, cseq) = (client.fork, client.act, client.method, client.cseq);
         // A dialog that is taken down after a restart has forgotten the CSeq numbers that it heard.
-        let forgotten = act == Act::OldCseq && self.dialogs[fork].over.is_some();
+        let forgotten = act == Act::OldCseq && fx.server_forgot;
         if let Some(fault) = unexpected(act, status).filter(|_| !forgotten) {
             fx.fault(fault);
         }

@@ -101,8 +101,9 @@ impl World {
     }
 
     pub(super) fn finish(&mut self) {
+        let may_gap = self.tally.crashes > 0 && !self.scenario.is_lossless();
         if let Some(switch) = &self.switch {
-            self.checks.on_quiet(switch.gauges(self.now), &self.shell, self.phones.values());
+            self.checks.on_quiet(switch.gauges(self.now), &self.shell, self.phones.values(), may_gap);
         }
         let pending = self.clients.pending();
         self.checks.unless(pending == 0, Check::Reply, || format!("{pending} requests have no answer"));

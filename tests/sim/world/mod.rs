@@ -77,6 +77,7 @@ pub struct Tally {
     pub packets: u64,
     pub lost: u64,
     pub steps: u64,
+    pub gaps: u64,
 }
 
 pub struct World {
@@ -185,6 +186,7 @@ impl World {
         }
         self.tally.packets = self.network.carried;
         self.tally.lost = self.network.lost;
+        self.tally.gaps = self.checks.gaps;
         self.tally.invites = self.checks.wire.invites;
         self.tally.calls = self.checks.books.calls() as u64;
         self.tally

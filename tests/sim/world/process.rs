@@ -115,7 +115,7 @@ impl World {
     pub(super) fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::CallPoisoned { call, what } => self.checks.fail(Check::Poisoned, format!("{call}: {what}")),
-            Notice::MaskingBlocked { call, side, method } => {
+            Notice::MaskingBlocked { call, side, method, .. } => {
                 self.checks.fail(Check::Masking, format!("{call}: the guard stopped a {method} to {side:?}"));
             }
             Notice::Signal { .. } => {}

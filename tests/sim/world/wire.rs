@@ -42,10 +42,10 @@ impl World {
     }
 
     pub(super) fn arrive(&mut self, flow: Flow, bytes: &[u8]) {
-        let heard = self.switch.is_some() && bytes.starts_with(b"SIP/2.0 2");
-        let message = heard.then(|| Incoming::read(bytes).ok()).flatten();
-        if let Some(message) = message.filter(|m| m.method == rsip::Method::Invite) {
-            self.checks.wire.answered(&message);
+        let telling = bytes.starts_with(b"SIP/2.0 2") || bytes.starts_with(b"BYE ");
+        let message = (telling && self.switch.is_some()).then(|| Incoming::read(bytes).ok()).flatten();
+        if let Some(message) = message {
+            self.checks.wire.heard(&message);
         }
         self.input(Input::Packet(flow, bytes));
     }
@@ -121,7 +121,7 @@ impl World {
         what: impl FnOnce(&mut Phone, Timestamp, &mut Effects),
     ) {
         let Some(phone) = self.phones.get_mut(&(side, call_id.clone())) else { return };
-        let mut effects = Effects::default();
+        let mut effects = Effects { server_forgot: self.tally.crashes > 0, ..Effects::default() };
         what(phone, self.now, &mut effects);
         for fault in effects.faults {
             let name = phone.name();
