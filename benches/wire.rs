@@ -2,6 +2,7 @@
 //!
 //! Prints `figure | measured | target | ok/short`, one line each. Every figure is the median of many
 //! rounds in which the candidates take turns, so that a busy machine slows all of them alike.
+#![allow(clippy::disallowed_methods)] // A bench measures time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
