@@ -73,24 +73,20 @@ pub(super) fn port(text: &str) -> Result<u16, Fault> {
 }
 
 /// The index of the first `wanted` byte that is not inside a quoted string; with `angle` set, nor
-/// inside `<…>`.
+/// inside `<…>`. What is opened and not closed reaches to the end.
 pub(super) fn find_outside(text: &str, wanted: u8, angle: bool) -> Option<usize> {
     let bytes = text.as_bytes();
-    let mut quoted = false;
-    let mut inside = false;
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if quoted => at += 1,
-            b'"' if !inside => quoted = !quoted,
-            b'<' if angle && !quoted => inside = true,
-            b'>' if angle && !quoted => inside = false,
-            b if b == wanted && !quoted && !inside => return Some(at),
-            _ => {}
-        }
-        at += 1;
+    let bracket = if angle { b'<' } else { wanted };
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr3(wanted, b'"', bracket, bytes.get(from..)?)?;
+        from = at
+            + match bytes[at] {
+                b if b == wanted => return Some(at),
+                b'"' => quoted_len(&text[at..])?,
+                _ => memchr::memchr(b'>', &bytes[at..])?,
+            };
     }
-    None
 }
 
 /// The elements of a comma-separated header value, trimmed. An element may be empty: that is for its
