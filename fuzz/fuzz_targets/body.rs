@@ -8,6 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use revbridge::api::{Caller, Json, dial_of};
 use revbridge::config::Config;
+use serde_json::Value;
 
 static CALLER: LazyLock<Caller> = LazyLock::new(|| {
     let config = Config::parse(include_str!("../../config.example.toml"), "example").expect("the example runs");
@@ -22,11 +23,23 @@ static CALLER: LazyLock<Caller> = LazyLock::new(|| {
     }
 });
 
+/// A fraction may come back as its neighbour: serde_json reads fast, not to the last bit.
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(n) => n.is_f64(),
+        Value::Array(list) => list.iter().any(has_fraction),
+        Value::Object(object) => object.values().any(has_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(json) = Json::parse(bytes) else { return };
-    let theirs: serde_json::Value = serde_json::from_slice(bytes).expect("they read what we read");
+    let theirs: Value = serde_json::from_slice(bytes).expect("they read what we read");
     let again = serde_json::to_vec(&theirs).expect("a value has a text");
-    if let Ok(again) = Json::parse(&again) {
+    if let Ok(again) = Json::parse(&again)
+        && !has_fraction(&theirs)
+    {
         assert_eq!(again.digest(), json.digest(), "one meaning, one digest");
     }
     let Json::Object(object) = json else { return };
