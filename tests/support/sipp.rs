@@ -26,6 +26,17 @@ pub struct Outcome {
     pub errors: String,
 }
 
+impl Outcome {
+    /// Methods and statuses of what it received, in order.
+    pub fn starts(&self) -> String {
+        let starts = self.received.lines().filter_map(|line| match line.strip_prefix("SIP/2.0 ") {
+            Some(status) => status.get(..3),
+            None => line.strip_suffix(" SIP/2.0")?.split(' ').next(),
+        });
+        starts.collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl Sipp {
     /// Starts the phone on UDP port 5060 of `address`. `limit` ends a scenario that does not end.
     pub fn start(scenario: &str, address: Ipv4Addr, folder: &Path, limit: Duration) -> Self {
