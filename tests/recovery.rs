@@ -89,8 +89,8 @@ fn a_killed_server_leaves_nobody_hanging() {
     support::count("deaths", moments.len());
 }
 
-/// Lets the server die at the moment, starts it again, and checks everything. Returns how long after
-/// the restart the last leg was taken down.
+/// Lets the server die at the moment, starts it again, and checks everything. Returns how long it took
+/// from the start of the new process to the end of the last leg.
 fn die_at(moment: Moment) -> Duration {
     let lab = Lab::new();
     let mut server = Server::start(lab.settings());
@@ -102,8 +102,12 @@ fn die_at(moment: Moment) -> Duration {
     assert_eq!(answer.status, 202, "{}", answer.body);
     let call = answer.data()["call_id"].as_str().expect("a call_id").to_owned();
     wait_for(moment, &server, &call, &user, &destination);
-    server.kill_and_restart();
-    let took = legs_come_down(&user, &destination, moment);
+    server.kill();
+    let restarted = Instant::now();
+    server.restart();
+    server.wait_until_ready();
+    legs_come_down(&user, &destination, moment);
+    let took = restarted.elapsed();
     let record = server.ended(&call, SOON).unwrap_or_else(|| panic!("{moment:?}: no end: {}", server.record(&call)));
     check_books(&server, &record, moment);
     let again = server.dial(json!({}), &key);
@@ -112,20 +116,20 @@ fn die_at(moment: Moment) -> Duration {
     std::thread::sleep(Duration::from_millis(300));
     for phone in [&user, &destination] {
         assert!(phone.dialogs().len() <= 1, "{moment:?}: a phone was rung twice: {:?}", phone.dialogs());
-        assert!(phone.dialogs().iter().all(|d| d.byes_received <= 1), "{moment:?}: one BYE per leg");
+        // One from each life at most: the first may have died before it knew that its BYE was heard.
+        assert!(phone.dialogs().iter().all(|d| d.byes_received <= 2), "{moment:?}: {:?}", phone.dialogs());
     }
     assert_eq!(server.records().len(), 1, "{moment:?}: one record");
     took
 }
 
 /// Both phones, each within the time; a leg that has not been rung yet is rung by nobody any more.
-fn legs_come_down(user: &Handset, destination: &Handset, moment: Moment) -> Duration {
+fn legs_come_down(user: &Handset, destination: &Handset, moment: Moment) {
     let start = Instant::now();
     for (name, phone) in [("user", user), ("destination", destination)] {
         let left = TAKEN_DOWN_WITHIN.saturating_sub(start.elapsed());
         assert!(phone.quiet(left).is_some(), "{moment:?}: the {name}'s leg is still up: {:?}", phone.dialogs());
     }
-    start.elapsed()
 }
 
 /// One terminal record; what it cost is what is spent; nothing is reserved and no leg counts.

@@ -123,7 +123,7 @@ url = "sqlite:{store}"
 listen = ["udp:{sip}"]
 [media]
 address = "{address}"
-ports = "20000-20199"
+ports = "20000-21999"
 rest_seconds = 1
 timeout_seconds = {media_timeout}
 threads = 1

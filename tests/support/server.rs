@@ -28,7 +28,7 @@ impl Server {
         server
     }
 
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         let ready = poll(START, || {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("the server ended at once with {status}:\n{}", self.log());
@@ -48,12 +48,6 @@ impl Server {
     /// Starts again on the same files, without waiting for readiness.
     pub fn restart(&mut self) {
         self.child = spawn(&self.settings);
-    }
-
-    pub fn kill_and_restart(&mut self) {
-        self.kill();
-        self.restart();
-        self.wait_until_ready();
     }
 
     /// SIGTERM: the server drains and ends by itself.
