@@ -28,6 +28,8 @@ pub enum LegCommand {
     /// End the leg whatever its state: CANCEL before a final answer, ACK + BYE for an answer that
     /// crosses, BYE afterwards. Ends in [`LegEvent::Gone`].
     End(Cause),
+    /// Take down the first `known` dialogs that [`LegEvent::Stray`] reported: ACK, then BYE.
+    TakeDown { known: u32 },
 }
 
 /// What a leg reports.
@@ -49,6 +51,11 @@ pub enum LegEvent {
     Hangup(Cause),
     /// The leg is over without a word from the peer.
     Lost(Loss),
+    /// Another 2xx than the one that is wanted: of a second fork, or crossing the CANCEL (RFC 3261
+    /// §13.2.2.4). Its dialog is neither acknowledged nor ended before [`LegCommand::TakeDown`], because
+    /// until it is durable a restart would not know of it. `known`: how many there are by now. Said
+    /// again each time the peer repeats its 2xx.
+    Stray { known: u32 },
     /// After [`LegCommand::End`]: the peer has agreed, or the time for it has run out.
     Gone,
 }

@@ -17,6 +17,7 @@ impl Call {
             | LegEvent::Answered { .. }
             | LegEvent::Offer(_)
             | LegEvent::AnswerInAck(_)
+            | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => {}
         }

@@ -31,6 +31,7 @@ mod party;
 mod ringing;
 mod snapshot;
 mod state;
+mod stray;
 #[cfg(test)]
 mod tests;
 mod tone;
@@ -115,6 +116,8 @@ pub enum StepKind {
     Barrier,
     Extend,
     Settle,
+    /// Unwanted answers of this leg become durable before they are taken down.
+    TakeDown(Side),
 }
 
 /// What a call wants.
@@ -186,6 +189,7 @@ impl Call {
                 StepKind::Barrier => self.committed(now, committed, out),
                 StepKind::Extend => self.extended(now, committed, out),
                 StepKind::Settle => self.settled(now, committed, out),
+                StepKind::TakeDown(side) => self.strays_durable(side, &committed, out),
             },
             CallEvent::Leg(side, event) => self.leg(now, side, event, out),
             CallEvent::Media(side, event) => self.media(now, side, event, out),
@@ -241,6 +245,7 @@ impl Call {
             // In-dialog changes of one leg's session concern that leg alone, in every state.
             LegEvent::Offer(offer) => self.peer_offers(side, offer, out),
             LegEvent::AnswerInAck(answer) => self.peer_answers_late(side, &answer, out),
+            LegEvent::Stray { known } => self.stray(side, known, out),
             event => match &self.state {
                 State::Committing(_) => self.committing_leg(now, side, event, out),
                 State::CallingUser(_) => self.calling_user_leg(now, side, event, out),

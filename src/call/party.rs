@@ -37,6 +37,9 @@ pub(super) struct Party {
     pub media_open: bool,
     pub stats: Option<LegStats>,
     pub meter: Meter,
+    /// How many unwanted answers are being made durable.
+    #[serde(skip)]
+    pub strays: Option<u32>,
     pub invited_at: Option<Timestamp>,
     pub ring_ended_at: Option<Timestamp>,
 }
@@ -55,6 +58,7 @@ impl Party {
             media_open: false,
             stats: None,
             meter: Meter::default(),
+            strays: None,
             invited_at: None,
             ring_ended_at: None,
         }
@@ -73,7 +77,11 @@ impl Party {
             LegEvent::Refused { .. } | LegEvent::Hangup(_) | LegEvent::Lost(_) | LegEvent::Gone => {
                 self.move_to(now, Phase::Over);
             }
-            LegEvent::Progress { .. } | LegEvent::Offer(_) | LegEvent::AnswerInAck(_) | LegEvent::Digit(_) => {}
+            LegEvent::Progress { .. }
+            | LegEvent::Offer(_)
+            | LegEvent::AnswerInAck(_)
+            | LegEvent::Stray { .. }
+            | LegEvent::Digit(_) => {}
         }
     }
 

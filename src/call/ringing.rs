@@ -108,6 +108,7 @@ impl Call {
             | LegEvent::Answered { .. }
             | LegEvent::Offer(_)
             | LegEvent::AnswerInAck(_)
+            | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => return,
         };
@@ -127,6 +128,7 @@ impl Call {
             LegEvent::Progress { .. }
             | LegEvent::Offer(_)
             | LegEvent::AnswerInAck(_)
+            | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => {}
         }
@@ -211,6 +213,7 @@ impl Call {
             | LegEvent::Answered { .. }
             | LegEvent::Offer(_)
             | LegEvent::AnswerInAck(_)
+            | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => {}
         }
@@ -253,6 +256,7 @@ impl Call {
                 | LegEvent::Refused { .. }
                 | LegEvent::Offer(_)
                 | LegEvent::AnswerInAck(_)
+                | LegEvent::Stray { .. }
                 | LegEvent::Digit(_)
                 | LegEvent::Gone,
             ) => {}
@@ -339,6 +343,7 @@ impl Call {
                 | LegEvent::Refused { .. }
                 | LegEvent::Offer(_)
                 | LegEvent::AnswerInAck(_)
+                | LegEvent::Stray { .. }
                 | LegEvent::Digit(_)
                 | LegEvent::Hangup(_)
                 | LegEvent::Lost(_)

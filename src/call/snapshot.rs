@@ -87,6 +87,11 @@ impl Call {
             destination,
         };
         call.assume_all_happened(stage);
+        for side in Side::BOTH {
+            if call.party(side).phase != Phase::Idle {
+                out.push(CallAction::Leg(side, LegCommand::TakeDown { known: u32::MAX }));
+            }
+        }
         out.push(CallAction::Notice(Notice::CallRestored { call: call.plan.id }));
         if stage == Stage::Ending {
             call.resume_ending(now, end, out);

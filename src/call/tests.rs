@@ -118,6 +118,7 @@ impl Bench {
                         LegCommand::Answer(answer) => format!("answer {:?}", answer.media[0].direction),
                         LegCommand::RefuseOffer => "refuse".into(),
                         LegCommand::End(_) => "end".into(),
+                        LegCommand::TakeDown { known } => format!("take down {known}"),
                     };
                     self.said.push(format!("{} {name}", side.letter()));
                 }
@@ -439,6 +440,19 @@ fn whatever_ends_it_each_leg_is_ended_once_and_settled_once() {
     }
 }
 
+#[test]
+fn a_stray_answer_is_durable_before_it_is_taken_down() {
+    let mut b = Bench::bridged(10_000_000);
+    b.leg(Side::Destination, LegEvent::Stray { known: 1 });
+    b.leg(Side::Destination, LegEvent::Stray { known: 1 });
+    assert_eq!(b.said(), ["commit TakeDown(Destination)"], "once, however often its phone repeats it");
+    b.fails_to_commit();
+    assert!(b.said().is_empty(), "not durable: left alone until it is repeated");
+    b.leg(Side::Destination, LegEvent::Stray { known: 1 });
+    b.durable();
+    assert_eq!(b.said(), ["commit TakeDown(Destination)", "B take down 1"]);
+}
+
 /// Each commit of a whole call, taken up as if the process had ended right after it.
 #[test]
 fn every_snapshot_can_be_taken_up_and_ends_both_legs() {
@@ -476,7 +490,9 @@ fn every_snapshot_can_be_taken_up_and_ends_both_legs() {
         b.said();
         b.commits.clear();
         b.take(out);
-        assert_eq!(b.said(), said);
+        let mut heard = b.said();
+        heard.retain(|s| !s.contains("take down"));
+        assert_eq!(heard, said);
         assert_eq!((b.record().end_reason, b.record().status), (Some(reason), status));
     }
 }

@@ -1,6 +1,7 @@
 //! Which port pairs are free.
 //!
 //! ```text
+//!     ◀──put back───┐
 //!   free ──take──▶ in use ──release──▶ resting ──(rest has passed)──▶ free
 //!                    └────quarantine──▶ somebody else holds it ──────▶ free
 //! ```
@@ -53,6 +54,11 @@ impl PortPool {
     /// The call that held it is over.
     pub fn release(&mut self, now: Timestamp, pair: PortPair) {
         self.free.push_back((now + self.rest, pair));
+    }
+
+    /// It was never opened: no packet can be late for it.
+    pub fn put_back(&mut self, pair: PortPair) {
+        self.free.push_front((Timestamp::default(), pair));
     }
 
     /// It could not be bound.

@@ -1,9 +1,8 @@
 //! From a dial to an admission, and back to the one who asked.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{Dial, Entry, Output, Reply, Switch, Unavailable};
+use super::{Asking, Dial, Entry, HeldPair, IdempotencyKey, Output, Reply, Switch, Unavailable};
 use crate::call::{Call, LegPlan, Plan};
 use crate::events::Notice;
 use crate::media::PortPair;
@@ -13,13 +12,21 @@ use crate::store::{Committed, Idempotency};
 
 impl Switch {
     pub(super) fn dial(&mut self, now: Timestamp, request: RequestId, dial: Dial, out: &mut Vec<Output>) {
+        let key = dial.idempotency.clone();
+        if let Some(waiting) = key.as_ref().and_then(|key| self.repetitions.get_mut(&key.key)) {
+            // The first is still being admitted: whatever becomes of it, this one is decided then.
+            return waiting.push((request, dial));
+        }
         let ports = match self.room_for(now, &dial) {
             Ok(ports) => ports,
             Err(why) => return out.push(Output::Reply(request, Reply::Unavailable(why))),
         };
+        if let Some(key) = &key {
+            self.repetitions.insert(key.key, Vec::new());
+        }
         let id = self.ids.call(now);
         let answer = (dial.answer)(id, &dial);
-        let idempotency = dial.idempotency.clone().map(|key| Idempotency {
+        let idempotency = key.clone().map(|key| Idempotency {
             key: key.key,
             body: key.body,
             request_id: key.request_id,
@@ -27,12 +34,14 @@ impl Switch {
         });
         let plan = self.plan(id, dial, ports);
         let mut actions = Vec::new();
+        let held = ports.map(|pair| HeldPair { pair, opened: false });
         let entry = Entry {
             call: Call::start(now, plan, &mut actions),
-            ports: BTreeMap::from([(Side::User, ports[0]), (Side::Destination, ports[1])]),
+            ports: Side::BOTH.into_iter().zip(held).collect(),
             deadline: None,
             live: true,
-            request: Some((request, answer)),
+            asking: Some(Asking { request, answer, key }),
+            hanging_up: Vec::new(),
             idempotency,
             stored: false,
         };
@@ -57,7 +66,7 @@ impl Switch {
         }
         let user = self.ports.take(now).ok_or(Unavailable::NoMediaPort)?;
         let Some(destination) = self.ports.take(now) else {
-            self.ports.release(now, user);
+            self.ports.put_back(user);
             return Err(Unavailable::NoMediaPort);
         };
         Ok([user, destination])
@@ -92,9 +101,15 @@ impl Switch {
         LegPlan { local: Local { session_id, version: 1, rtp }, port, secret: self.ids.secret() }
     }
 
-    pub(super) fn reply_to_dial(&mut self, id: CallId, refused: Option<Committed>, out: &mut Vec<Output>) {
+    pub(super) fn reply_to_dial(
+        &mut self,
+        now: Timestamp,
+        id: CallId,
+        refused: Option<Committed>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
-        let Some((request, answer)) = entry.request.take() else { return };
+        let Some(Asking { request, answer, key }) = entry.asking.take() else { return };
         let reply = match refused {
             None => {
                 entry.stored = true;
@@ -117,6 +132,33 @@ impl Switch {
                 | Committed::Extended,
             ) => Reply::Unavailable(Unavailable::Store),
         };
+        if let Some(key) = key {
+            self.decide_repetitions(now, &key, &reply, out);
+        }
         out.push(Output::Reply(request, reply));
+    }
+
+    /// The first dial with this key is decided. Its success is everybody's; after anything else the next
+    /// one is the first.
+    fn decide_repetitions(&mut self, now: Timestamp, key: &IdempotencyKey, first: &Reply, out: &mut Vec<Output>) {
+        for (request, dial) in self.repetitions.remove(&key.key).unwrap_or_default() {
+            let same_body = dial.idempotency.as_ref().is_some_and(|repetition| repetition.body == key.body);
+            match first {
+                Reply::Dialed { answer, .. } | Reply::Replayed(answer) if same_body => {
+                    out.push(Output::Reply(request, Reply::Replayed(answer.clone())));
+                }
+                Reply::Dialed { .. } => {
+                    let request_id = key.request_id.clone();
+                    out.push(Output::Reply(request, Reply::Conflict { request_id }));
+                }
+                Reply::Replayed(_)
+                | Reply::Conflict { .. }
+                | Reply::Refused(_)
+                | Reply::Unavailable(_)
+                | Reply::Hangup { .. }
+                | Reply::NotLive
+                | Reply::Draining => self.dial(now, request, dial, out),
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::call::{Call, CallAction, CallEvent, StepKind};
 use crate::config::{CallConfig, MediaConfig};
 use crate::events::Notice;
 use crate::leg::{LegEvent, Loss};
-use crate::media::{MediaEvent, PortPair, PortPool};
+use crate::media::{MediaCommand, MediaEvent, PortPair, PortPool};
 use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp};
 use crate::sip::{Endpoint, EndpointAction, EndpointConfig};
 use crate::store::{Answer, Idempotency, Recovered};
@@ -57,6 +57,8 @@ pub struct Switch {
     /// What calls are still to hear, in order; empty between two inputs.
     work: VecDeque<(CallId, CallEvent)>,
     forgotten: Vec<CallId>,
+    /// By idempotency key, while the first dial with it is being admitted: its repetitions.
+    repetitions: BTreeMap<[u8; 32], Vec<(RequestId, Dial)>>,
     draining: Option<Timestamp>,
 }
 
@@ -64,16 +66,35 @@ pub struct Switch {
 #[derive(Debug)]
 struct Entry {
     call: Call,
-    ports: BTreeMap<Side, PortPair>,
+    ports: BTreeMap<Side, HeldPair>,
     deadline: Option<Timestamp>,
     /// Counted in [`Switch::live`].
     live: bool,
-    /// Who waits for the admission, and the 202 it gets.
-    request: Option<(RequestId, Answer)>,
+    /// Who waits for the admission.
+    asking: Option<Asking>,
+    /// Who waits for the end to be durable.
+    hanging_up: Vec<RequestId>,
     /// Written with the admission.
     idempotency: Option<Idempotency>,
     /// Whether the store has a snapshot of it.
     stored: bool,
+}
+
+/// A pair of ports that a call holds.
+#[derive(Debug, Clone, Copy)]
+struct HeldPair {
+    pair: PortPair,
+    /// The audio was told to bind it.
+    opened: bool,
+}
+
+/// A dial that waits for its answer.
+#[derive(Debug)]
+struct Asking {
+    request: RequestId,
+    /// The 202, once the call is durable.
+    answer: Answer,
+    key: Option<IdempotencyKey>,
 }
 
 impl Switch {
@@ -91,6 +112,7 @@ impl Switch {
             last_commit: 0,
             work: VecDeque::new(),
             forgotten: Vec::new(),
+            repetitions: BTreeMap::new(),
             draining: None,
         }
     }
@@ -106,6 +128,8 @@ impl Switch {
             Input::Committed(commit, committed) => {
                 if let Some((call, kind)) = self.commits.remove(&commit) {
                     self.work.push_back((call, CallEvent::Committed(kind, committed)));
+                    self.run(now, out);
+                    self.reply_to_hangups(call, kind, out);
                 }
             }
             Input::Media(leg, event) => self.media(now, leg, event),
@@ -139,13 +163,13 @@ impl Switch {
         if let Some(entry) = self.calls.get_mut(&leg.call) {
             match event {
                 MediaEvent::Closed(_) => {
-                    if let Some(pair) = entry.ports.remove(&leg.side) {
-                        self.ports.release(now, pair);
+                    if let Some(held) = entry.ports.remove(&leg.side) {
+                        self.ports.release(now, held.pair);
                     }
                 }
                 MediaEvent::Failed => {
-                    if let Some(pair) = entry.ports.remove(&leg.side) {
-                        self.ports.quarantine(now, pair);
+                    if let Some(held) = entry.ports.remove(&leg.side) {
+                        self.ports.quarantine(now, held.pair);
                     }
                 }
                 MediaEvent::Digit(_) | MediaEvent::Flowing | MediaEvent::Silent => {}
@@ -183,9 +207,9 @@ impl Switch {
                 self.endpoint.command(now, LegId { call: id, side }, command, &mut actions);
                 self.endpoint_did(actions, out);
             }
-            CallAction::Media(side, command) => out.push(Output::Media(LegId { call: id, side }, command)),
+            CallAction::Media(side, command) => self.media_command(LegId { call: id, side }, command, out),
             CallAction::Notice(notice) => out.push(Output::Notice(notice)),
-            CallAction::Reply(refused) => self.reply_to_dial(id, refused, out),
+            CallAction::Reply(refused) => self.reply_to_dial(now, id, refused, out),
             CallAction::Forget => self.forget(now, id),
         }
     }
@@ -225,9 +249,12 @@ impl Switch {
         for side in Side::BOTH {
             self.endpoint.forget(LegId { call: id, side });
         }
-        // A pair whose closing was never reported rests all the same.
-        for pair in entry.ports.into_values() {
-            self.ports.release(now, pair);
+        for held in entry.ports.into_values() {
+            match held.opened {
+                // Its closing was never reported; it rests all the same.
+                true => self.ports.release(now, held.pair),
+                false => self.ports.put_back(held.pair),
+            }
         }
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, id));
@@ -255,25 +282,38 @@ impl Switch {
         }
     }
 
-    fn hangup(&mut self, organization: &OrganizationId, call: CallId, now: Timestamp, out: &mut Vec<Output>) -> Reply {
-        let live = |entry: &&Entry| entry.call.plan().organization == *organization && !entry.call.is_settled();
-        if self.calls.get(&call).filter(live).is_none() {
-            return Reply::NotLive;
+    fn media_command(&mut self, leg: LegId, command: MediaCommand, out: &mut Vec<Output>) {
+        let held = self.calls.get_mut(&leg.call).and_then(|entry| entry.ports.get_mut(&leg.side));
+        if let (MediaCommand::Open { .. }, Some(held)) = (&command, held) {
+            held.opened = true;
         }
-        self.work.push_back((call, CallEvent::Hangup));
-        self.run(now, out);
-        match self.calls.get(&call) {
-            Some(entry) => Reply::Hangup { call, status: entry.call.record().status },
-            None => Reply::NotLive,
+        out.push(Output::Media(leg, command));
+    }
+
+    /// Answered when the end is durable, so that a record read afterwards says who ended the call.
+    fn hangup(&mut self, request: RequestId, organization: &OrganizationId, call: CallId, out: &mut Vec<Output>) {
+        match self.calls.get_mut(&call) {
+            Some(entry) if entry.live && entry.call.plan().organization == *organization => {
+                entry.hanging_up.push(request);
+                self.work.push_back((call, CallEvent::Hangup));
+            }
+            Some(_) | None => out.push(Output::Reply(request, Reply::NotLive)),
         }
+    }
+
+    /// The end is durable, or could not be made so for now: either way it is decided.
+    fn reply_to_hangups(&mut self, call: CallId, kind: StepKind, out: &mut Vec<Output>) {
+        let Some(entry) = self.calls.get_mut(&call).filter(|_| kind == StepKind::Settle) else { return };
+        let status = entry.call.record().status;
+        let replies = entry.hanging_up.drain(..).map(|request| Output::Reply(request, Reply::Hangup { call, status }));
+        out.extend(replies);
     }
 
     fn command(&mut self, now: Timestamp, request: RequestId, command: Command, out: &mut Vec<Output>) {
         match command {
             Command::Dial(dial) => self.dial(now, request, *dial, out),
             Command::Hangup { organization, call } => {
-                let reply = self.hangup(&organization, call, now, out);
-                out.push(Output::Reply(request, reply));
+                self.hangup(request, &organization, call, out);
             }
             Command::Drain { deadline } => {
                 self.draining.get_or_insert(now + deadline);

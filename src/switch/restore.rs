@@ -43,7 +43,8 @@ impl Switch {
             ports: BTreeMap::new(),
             deadline: None,
             live: true,
-            request: None,
+            asking: None,
+            hanging_up: Vec::new(),
             idempotency: None,
             stored: true,
         };

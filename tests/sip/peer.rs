@@ -93,7 +93,11 @@ impl World {
                 }
                 EndpointAction::Leg(leg, event) => {
                     assert_eq!(leg, self.leg);
-                    self.events.push(event);
+                    match event {
+                        // As the call does it, with a disk that takes no time.
+                        LegEvent::Stray { known } => self.command(LegCommand::TakeDown { known }),
+                        event => self.events.push(event),
+                    }
                 }
                 EndpointAction::Notice(notice) => self.notices.push(notice),
             }

@@ -14,8 +14,8 @@
 //! - `Calling`: an INVITE is out. A 401 or 407 is answered here with a further INVITE, the same attempt.
 //! - `Answered`: a 2xx came; it is acknowledged when the call says so, since the answer must be durable.
 //! - `Ending`: CANCEL or BYE is out, or waits for the provisional response that allows the CANCEL.
-//! - `Over`: nothing is reported any more. A 2xx that comes now is acknowledged and its dialog ended,
-//!   for as long as the leg is kept.
+//! - `Over`: the leg has ended. A 2xx that comes now, or of another fork in any phase, is a stray: it is
+//!   reported, and acknowledged and ended on the call's word, for as long as the leg is kept.
 //!
 //! Everything a leg needs it can rebuild from its [`Facts`]: ACK and CANCEL are not stored, their
 //! branches and tags derive from the secret.
@@ -120,7 +120,7 @@ pub struct Leg {
     early: SmallVec<[u64; 2]>,
     /// The dialog of the first 2xx.
     dialog: Option<Dialog>,
-    /// Dialogs of other 2xx: acknowledged, ended, and kept to acknowledge again.
+    /// Dialogs of other 2xx: acknowledged and ended when the call says so, and kept to acknowledge again.
     strays: Vec<Dialog>,
     /// BYE and CANCEL.
     requests: Vec<Request>,
@@ -212,6 +212,7 @@ impl Leg {
             LegCommand::Answer(description) => self.answer_offer(&description, cx),
             LegCommand::RefuseOffer => self.refuse_offer(cx),
             LegCommand::End(cause) => self.end(cause, cx),
+            LegCommand::TakeDown { known } => self.take_down(known, cx),
         }
     }
 

@@ -135,7 +135,9 @@ impl Leg {
         leg.cseq = snapshot.cseq_block_end;
         leg.early = snapshot.early;
         leg.dialog = snapshot.dialog;
+        // Whether their BYE arrived is not known: they are taken down again.
         leg.strays = snapshot.strays;
+        leg.strays.iter_mut().for_each(|dialog| dialog.acknowledged = false);
         leg.phase = match snapshot.phase {
             // The INVITE may have left, so it must not be sent (again), and may have to be cancelled.
             PhaseSnapshot::Prepared | PhaseSnapshot::Calling => Phase::Calling,

@@ -144,39 +144,42 @@ impl Leg {
                 self.offer = Bytes::new();
                 self.tell(LegEvent::Answered { sdp: session(response) }, cx);
             }
-            Phase::Ending { cause, .. } => {
-                self.take_down(dialog, cause, cx);
-            }
-            Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {
-                self.take_down(dialog, Cause::NORMAL_CLEARING, cx);
+            Phase::Ending { .. } | Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {
+                self.stray(dialog, cx);
             }
         }
     }
 
     fn succeeded_again(&mut self, which: Which, cx: &mut Context<'_>) {
-        let acknowledged = self.dialog(which).is_some_and(|d| d.acknowledged);
-        match self.phase {
+        match (which, self.dialog(which).is_some_and(|d| d.acknowledged)) {
+            (Which::Main | Which::Stray(_), true) => self.send_ack(which, cx),
             // The ACK waits for the call's word.
-            Phase::Answered if !acknowledged => {}
-            Phase::Answered
-            | Phase::Prepared
-            | Phase::Calling
-            | Phase::Confirmed
-            | Phase::Ending { .. }
-            | Phase::Over => self.send_ack(which, cx),
+            (Which::Main, false) => {}
+            (Which::Stray(_), false) => self.tell_strays(cx),
         }
     }
 
-    /// Ends a dialog that nobody wants: ACK, then BYE.
-    fn take_down(&mut self, dialog: Dialog, cause: Cause, cx: &mut Context<'_>) {
-        if self.strays.len() == MAX_FORKS {
-            // Not acknowledged, the peer gives up by itself (RFC 3261 §13.3.1.4).
-            return;
+    /// A dialog that nobody wants.
+    fn stray(&mut self, dialog: Dialog, cx: &mut Context<'_>) {
+        // Beyond the bound it is not acknowledged, and the peer gives up by itself (RFC 3261 §13.3.1.4).
+        if self.strays.len() < MAX_FORKS {
+            self.strays.push(dialog);
+            self.tell_strays(cx);
         }
-        let which = Which::Stray(self.strays.len());
-        self.strays.push(dialog);
-        self.send_ack(which, cx);
-        self.send_bye(which, cause, cx);
+    }
+
+    fn tell_strays(&self, cx: &mut Context<'_>) {
+        self.tell(LegEvent::Stray { known: u32::try_from(self.strays.len()).unwrap_or(u32::MAX) }, cx);
+    }
+
+    /// [`crate::leg::LegCommand::TakeDown`].
+    pub(super) fn take_down(&mut self, known: u32, cx: &mut Context<'_>) {
+        for index in 0..self.strays.len().min(usize::try_from(known).unwrap_or(usize::MAX)) {
+            if !self.strays[index].acknowledged {
+                self.send_ack(Which::Stray(index), cx);
+                self.send_bye(Which::Stray(index), Cause::NORMAL_CLEARING, cx);
+            }
+        }
     }
 
     fn request_response(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
