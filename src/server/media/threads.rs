@@ -31,6 +31,8 @@ pub struct Desk {
     pub waker: Waker,
     pub counters: Counters,
     commands: Mutex<Vec<(LegId, MediaCommand)>>,
+    /// The thread looks here by itself every [`super::relay::GLANCE`]; nobody needs to wake it.
+    glances: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -40,6 +42,7 @@ impl Desk {
             waker: Waker::new()?,
             counters: Counters::default(),
             commands: Mutex::default(),
+            glances: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         })
     }
@@ -49,16 +52,24 @@ impl Desk {
         std::mem::swap(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner), commands);
     }
 
+    /// Says whether the thread looks by itself from now on, and whether nothing waits already.
+    pub fn glance(&self, glances: bool) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        self.glances.store(glances, Ordering::Relaxed);
+        commands.is_empty()
+    }
+
     pub fn stops(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     fn put(&self, leg: LegId, command: MediaCommand) {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = commands.is_empty();
+        // Under the lock, so that a thread about to wait for ever is seen to do so.
+        let sleeps = commands.is_empty() && !self.glances.load(Ordering::Relaxed);
         commands.push((leg, command));
         drop(commands);
-        if was_empty {
+        if sleeps {
             self.waker.wake();
         }
     }
