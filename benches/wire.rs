@@ -167,12 +167,12 @@ const SDP: &str = "v=0\r\no=- 1234567890 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP
                    m=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
                    a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n";
 
-/// An INVITE of 1.3 kB as a carrier sends it: two hops, a recorded route, identities, a description.
+/// An INVITE of 1.3 kB as a carrier sends it: two hops, recorded routes, identities, a description.
 fn invite() -> Vec<u8> {
     let head = "INVITE sip:+12025550100@198.51.100.9:5060;transport=udp SIP/2.0\r\n\
+        Record-Route: <sip:203.0.113.10;lr;ftag=9fxced76sl;did=a51.7f3c>\r\n\
         Via: SIP/2.0/UDP 203.0.113.10:5060;branch=z9hG4bK0f3a.7c2d91e4b5a6978812d3c4e5f60718.0;rport\r\n\
         Via: SIP/2.0/UDP 10.20.30.40:5080;received=10.20.30.40;branch=z9hG4bKd8f7g6h5j4k3l2;rport=5080\r\n\
-        Record-Route: <sip:203.0.113.10;lr;ftag=9fxced76sl;did=a51.7f3c>\r\n\
         Max-Forwards: 68\r\n\
         From: \"Example Customer\" <sip:+14155557731@carrier.example;user=phone>;tag=9fxced76sl\r\n\
         To: <sip:+12025550100@198.51.100.9;user=phone>\r\n\
@@ -184,7 +184,12 @@ fn invite() -> Vec<u8> {
         Session-Expires: 1800;refresher=uac\r\n\
         Min-SE: 90\r\n\
         P-Asserted-Identity: <sip:+14155557731@carrier.example>\r\n\
+        P-Charging-Vector: icid-value=7b2c9a51d8f7;orig-ioi=carrier.example\r\n\
+        Privacy: none\r\n\
         User-Agent: Example SBC 7.2.1\r\n\
         Content-Type: application/sdp\r\n";
-    format!("{head}Content-Length: {}\r\n\r\n{SDP}", SDP.len()).into_bytes()
+    let offer = format!("{SDP}a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\na=rtcp:20001\r\na=maxptime:150\r\n");
+    let invite = format!("{head}Content-Length: {}\r\n\r\n{offer}", offer.len()).into_bytes();
+    assert_eq!(invite.len().div_ceil(100), 13, "{} bytes", invite.len());
+    invite
 }

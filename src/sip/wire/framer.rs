@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 
-use super::lex::{is_token_byte, number, trim};
+use super::lex::{TOKEN, is, number, trim};
 use super::{HeaderName, limits};
 
 /// What a stream carries.
@@ -104,7 +104,7 @@ impl Framer {
 fn content_length(head: &[u8]) -> Option<usize> {
     let mut found = None;
     for line in head.split(|b| *b == b'\n').skip(1) {
-        let Some(len) = line.iter().position(|b| !is_token_byte(*b)) else { continue };
+        let Some(len) = line.iter().position(|b| !is(*b, TOKEN)) else { continue };
         let name = std::str::from_utf8(&line[..len]).ok()?;
         if HeaderName::parse(name) != HeaderName::ContentLength {
             continue;

@@ -1,11 +1,11 @@
 //! A message, read in one pass over its bytes.
 
 use memchr::memmem;
-use smallvec::SmallVec;
 
 use super::error::{Answerable, Fault, ParseError};
-use super::lex::{elements, is_token, is_token_byte, number, trim};
-use super::{HeaderName, Method, NameAddr, Uri, Via, limits};
+use super::headers::{Headers, crlf};
+use super::lex::{Cursor, TOKEN, cut, elements, is_token, number, trim};
+use super::{Header, HeaderName, Method, NameAddr, Uri, Via, limits};
 
 /// The first line (RFC 3261 §7.1, §7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +20,6 @@ pub enum StartLine<'a> {
     Response { status: u16, reason: &'a str },
 }
 
-/// One header line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header<'a> {
-    pub name: HeaderName,
-    pub name_text: &'a str,
-    /// Trimmed; may hold folds. [`super::unfold`] takes them out.
-    pub value: &'a str,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CSeq<'a> {
     /// Below 2³¹ (RFC 3261 §8.1.1.5).
@@ -39,11 +30,12 @@ pub struct CSeq<'a> {
 
 impl<'a> CSeq<'a> {
     fn parse(value: &'a str) -> Option<Self> {
-        let (digits, method) = value.split_at(value.find(|c: char| !c.is_ascii_digit())?);
-        let method_text = trim(method);
-        let number = number(digits).filter(|n| *n < 1 << 31)?;
+        let mut cursor = Cursor(value);
+        let number = number(cursor.digits()).filter(|n| *n < 1 << 31)?;
         // At least one white space between the two.
-        (method_text.len() < method.len() && is_token(method_text)).then(|| CSeq {
+        let apart = cursor.spaces();
+        let method_text = cursor.run(TOKEN);
+        (apart && !method_text.is_empty() && cursor.is_empty()).then(|| CSeq {
             number,
             method: Method::parse(method_text),
             method_text,
@@ -71,23 +63,41 @@ pub struct Message<'a> {
     headers: Headers<'a>,
 }
 
-type Headers<'a> = SmallVec<[Header<'a>; 32]>;
-
 impl<'a> Message<'a> {
     /// Reads a datagram, or what [`super::Framer`] cut out of a stream. Bytes after the body are
     /// ignored (RFC 3261 §18.3).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError<'a>> {
-        let (head, rest) = split_head(bytes)?;
-        let (line, lines) = head.split_once("\r\n").unwrap_or((head, ""));
-        let mut headers = Headers::new();
-        let scanned = scan(lines, &mut headers);
-        let result = StartLine::parse(line)
-            .and_then(|start| scanned.map(|()| start))
-            .and_then(|start| Core::read(start, &headers, rest));
-        match result {
-            Ok(core) => Ok(core.with(headers)),
-            Err(fault) => Err(ParseError { fault, answerable: answerable(line, &headers) }),
+        Self::read(bytes).map_err(|fault| refuse(bytes, fault))
+    }
+
+    fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let text = text(bytes)?;
+        let line = crlf(text.as_bytes(), 0)?;
+        let start = StartLine::parse(&text[..line])?;
+        let mut headers = Headers::of(text);
+        let end = headers.scan(line + 2)?;
+        let single = Single::read(&headers)?;
+        let via = vias(&headers)?;
+        let cseq = single.cseq.ok_or(Fault::Missing(HeaderName::CSeq))?;
+        let cseq = CSeq::parse(cseq).ok_or(Fault::Value(HeaderName::CSeq))?;
+        if let StartLine::Request { method_text, .. } = start
+            && method_text != cseq.method_text
+        {
+            return Err(Fault::MethodMismatch);
         }
+        Ok(Message {
+            start,
+            via,
+            from: address(single.from, HeaderName::From)?,
+            to: address(single.to, HeaderName::To)?,
+            call_id: call_id(single.call_id)?,
+            cseq,
+            max_forwards: max_forwards(single.max_forwards)?,
+            contact: contact(&headers)?,
+            content_type: single.content_type,
+            body: body(single.content_length, &bytes[end..])?,
+            headers,
+        })
     }
 
     pub fn method(&self) -> Option<Method> {
@@ -105,8 +115,8 @@ impl<'a> Message<'a> {
     }
 
     /// Every header line in its order.
-    pub fn all_headers(&self) -> &[Header<'a>] {
-        &self.headers
+    pub fn all_headers(&self) -> impl Iterator<Item = Header<'a>> {
+        self.headers.iter()
     }
 
     /// The value of the first line of that name.
@@ -116,7 +126,7 @@ impl<'a> Message<'a> {
 
     /// The value of each line of that name.
     pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |h| h.name == name).map(|h| h.value)
+        self.headers.values(name)
     }
 
     /// Each element of the comma-separated lists in all lines of that name. Not for
@@ -154,99 +164,37 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Splits at the empty line. Only the first [`limits::HEAD_BYTES`] are ever looked at.
-fn split_head(bytes: &[u8]) -> Result<(&str, &[u8]), Fault> {
+/// The text with which a message begins: its head and, if it is text too, its body. Only the first
+/// [`limits::HEAD_BYTES`] are ever looked at.
+fn text(bytes: &[u8]) -> Result<&str, Fault> {
     let window = &bytes[..bytes.len().min(limits::HEAD_BYTES + 4)];
-    let end = memmem::find(window, b"\r\n\r\n").ok_or(if bytes.len() > limits::HEAD_BYTES {
-        Fault::HeadTooLong
-    } else {
-        Fault::Incomplete
-    })?;
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| Fault::Text)?;
-    Ok((head, &bytes[end + 4..]))
+    std::str::from_utf8(window).or_else(|error| {
+        let (valid, _) = window.split_at(error.valid_up_to());
+        std::str::from_utf8(valid).map_err(|_| Fault::Text)
+    })
 }
 
 impl<'a> StartLine<'a> {
     fn parse(line: &'a str) -> Result<Self, Fault> {
-        let (first, rest) = line.split_once(' ').ok_or(Fault::StartLine)?;
+        let mut cursor = Cursor(line);
+        let first = cursor.until(b' ').ok_or(Fault::StartLine)?;
         if first.eq_ignore_ascii_case("SIP/2.0") {
-            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (code, reason) = cut(cursor.0, b' ').unwrap_or((cursor.0, ""));
             let status = number(code).filter(|s| code.len() == 3 && (100..700).contains(s)).ok_or(Fault::StartLine)?;
             return Ok(StartLine::Response { status: status as u16, reason });
         }
-        let (uri, version) = rest.split_once(' ').ok_or(Fault::StartLine)?;
-        if !is_token(first) || uri.is_empty() || version.contains(' ') {
+        if !is_token(first) || cursor.peek() == Some(b' ') {
             return Err(Fault::StartLine);
         }
-        if !version.eq_ignore_ascii_case("SIP/2.0") {
-            return Err(Fault::Version);
-        }
-        if Uri::parse(uri)?.headers.is_some() {
-            return Err(Fault::Uri);
-        }
-        Ok(StartLine::Request { method: Method::parse(first), method_text: first, uri })
-    }
-}
-
-/// Names each header line and joins folded ones. Linear: each byte is looked at by one search for the
-/// end of its line and one for a stray control character.
-fn scan<'a>(lines: &'a str, headers: &mut Headers<'a>) -> Result<(), Fault> {
-    let mut rest = lines;
-    while !rest.is_empty() {
-        let end = line_end(rest)?;
-        let (line, tail) = (&rest[..end], rest.get(end + 2..).unwrap_or(""));
-        rest = tail;
-        if headers.len() == limits::HEADERS {
-            return Err(Fault::TooManyHeaders);
-        }
-        headers.push(Header::parse(line)?);
-    }
-    Ok(())
-}
-
-/// Where the header line ends that begins here: the first CRLF that no white space follows.
-fn line_end(text: &str) -> Result<usize, Fault> {
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    loop {
-        let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &bytes[from..]).map(|at| from + at) else {
-            return Ok(bytes.len());
-        };
-        if bytes[at] != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
-            return Err(Fault::Text);
-        }
-        match bytes.get(at + 2) {
-            Some(b' ' | b'\t') => from = at + 3,
-            _ => return Ok(at),
+        let uri = Uri::read(&mut cursor)?;
+        match cursor.0.strip_prefix(' ') {
+            None => Err(Fault::Uri),
+            Some(version) if version.contains(' ') => Err(Fault::StartLine),
+            Some(version) if !version.eq_ignore_ascii_case("SIP/2.0") => Err(Fault::Version),
+            Some(_) if uri.headers.is_some() => Err(Fault::Uri),
+            Some(_) => Ok(StartLine::Request { method: Method::parse(first), method_text: first, uri: uri.text }),
         }
     }
-}
-
-impl<'a> Header<'a> {
-    fn parse(line: &'a str) -> Result<Self, Fault> {
-        let len = line.bytes().position(|b| !is_token_byte(b)).ok_or(Fault::HeaderLine)?;
-        let (name, rest) = line.split_at(len);
-        // White space before the colon is allowed (RFC 3261 §7.3.1).
-        let value = rest.trim_start_matches([' ', '\t']).strip_prefix(':').ok_or(Fault::HeaderLine)?;
-        if name.is_empty() {
-            return Err(Fault::HeaderLine);
-        }
-        Ok(Header { name: HeaderName::parse(name), name_text: name, value: trim(value) })
-    }
-}
-
-/// What [`Message`] holds, without its lines.
-struct Core<'a> {
-    start: StartLine<'a>,
-    via: Via<'a>,
-    from: NameAddr<'a>,
-    to: NameAddr<'a>,
-    call_id: &'a str,
-    cseq: CSeq<'a>,
-    max_forwards: Option<u8>,
-    contact: Option<NameAddr<'a>>,
-    content_type: Option<&'a str>,
-    body: &'a [u8],
 }
 
 /// The lines of the headers that may occur once.
@@ -263,12 +211,12 @@ struct Single<'a> {
 
 impl<'a> Single<'a> {
     /// RFC 4475 §3.3.8: more than one of these is an error, even if they say the same.
-    fn read(headers: &[Header<'a>]) -> Result<Self, Fault> {
+    fn read(headers: &Headers<'a>) -> Result<Self, Fault> {
         let mut single = Single::default();
-        for header in headers {
-            let Some(slot) = single.slot(header.name) else { continue };
-            if slot.replace(header.value).is_some() {
-                return Err(Fault::Doubled(header.name));
+        for Header { name, value } in headers.iter() {
+            let Some(slot) = single.slot(name) else { continue };
+            if slot.replace(value).is_some() {
+                return Err(Fault::Doubled(name));
             }
         }
         Ok(single)
@@ -288,42 +236,10 @@ impl<'a> Single<'a> {
     }
 }
 
-impl<'a> Core<'a> {
-    fn read(start: StartLine<'a>, headers: &[Header<'a>], rest: &'a [u8]) -> Result<Self, Fault> {
-        let single = Single::read(headers)?;
-        let via = vias(headers)?;
-        let cseq = single.cseq.ok_or(Fault::Missing(HeaderName::CSeq))?;
-        let cseq = CSeq::parse(cseq).ok_or(Fault::Value(HeaderName::CSeq))?;
-        if let StartLine::Request { method_text, .. } = start
-            && method_text != cseq.method_text
-        {
-            return Err(Fault::MethodMismatch);
-        }
-        Ok(Core {
-            start,
-            via,
-            from: address(single.from, HeaderName::From)?,
-            to: address(single.to, HeaderName::To)?,
-            call_id: call_id(single.call_id)?,
-            cseq,
-            max_forwards: max_forwards(single.max_forwards)?,
-            contact: contact(headers)?,
-            content_type: single.content_type,
-            body: body(single.content_length, rest)?,
-        })
-    }
-
-    fn with(self, headers: Headers<'a>) -> Message<'a> {
-        let Core { start, via, from, to, call_id, cseq, max_forwards, contact, content_type, body } = self;
-        Message { start, via, from, to, call_id, cseq, max_forwards, contact, content_type, body, headers }
-    }
-}
-
 /// The top Via, after all have been read and counted.
-fn vias<'a>(headers: &[Header<'a>]) -> Result<Via<'a>, Fault> {
+fn vias<'a>(headers: &Headers<'a>) -> Result<Via<'a>, Fault> {
     let mut top = None;
-    let lines = headers.iter().filter(|h| h.name == HeaderName::Via);
-    for (count, text) in lines.flat_map(|h| elements(h.value)).enumerate() {
+    for (count, text) in headers.values(HeaderName::Via).flat_map(elements).enumerate() {
         if count == limits::VIAS {
             return Err(Fault::TooManyVias);
         }
@@ -337,10 +253,11 @@ fn vias<'a>(headers: &[Header<'a>]) -> Result<Via<'a>, Fault> {
 }
 
 fn address<'a>(value: Option<&'a str>, name: HeaderName) -> Result<NameAddr<'a>, Fault> {
-    let address = NameAddr::parse(value.ok_or(Fault::Missing(name))?).map_err(|_| Fault::Value(name))?;
-    match address.tag() {
-        Some(tag) if !is_token(tag) || tag.len() > limits::IDENTIFIER_BYTES => Err(Fault::Value(name)),
-        Some(_) | None => Ok(address),
+    let address = NameAddr::parse(value.ok_or(Fault::Missing(name))?);
+    let is_tag = |tag: &str| is_token(tag) && tag.len() <= limits::IDENTIFIER_BYTES;
+    match &address {
+        Ok(read) if read.tag().is_none_or(is_tag) => address,
+        Ok(_) | Err(_) => Err(Fault::Value(name)),
     }
 }
 
@@ -358,8 +275,8 @@ fn max_forwards(value: Option<&str>) -> Result<Option<u8>, Fault> {
     value.map(read).transpose()
 }
 
-fn contact<'a>(headers: &[Header<'a>]) -> Result<Option<NameAddr<'a>>, Fault> {
-    let first = headers.iter().find(|h| h.name == HeaderName::Contact).and_then(|h| elements(h.value).next());
+fn contact<'a>(headers: &Headers<'a>) -> Result<Option<NameAddr<'a>>, Fault> {
+    let first = headers.values(HeaderName::Contact).next().and_then(|value| elements(value).next());
     match first {
         None | Some("*") => Ok(None),
         Some(text) => NameAddr::parse(text).map(Some).map_err(|_| Fault::Value(HeaderName::Contact)),
@@ -374,19 +291,38 @@ fn body<'a>(content_length: Option<&str>, rest: &'a [u8]) -> Result<&'a [u8], Fa
     rest.get(..length as usize).ok_or(Fault::ShortBody)
 }
 
+/// Looks again at bytes that are not a message. Unless they have a whole head, which is text, that and
+/// nothing else is what is wrong with them.
+fn refuse(bytes: &[u8], fault: Fault) -> ParseError<'_> {
+    let window = &bytes[..bytes.len().min(limits::HEAD_BYTES + 4)];
+    let fault = match memmem::find(window, b"\r\n\r\n") {
+        None if bytes.len() > limits::HEAD_BYTES => Fault::HeadTooLong,
+        None => Fault::Incomplete,
+        Some(end) => match std::str::from_utf8(&bytes[..end + 4]) {
+            Err(_) => Fault::Text,
+            Ok(head) => return ParseError { fault, answerable: answerable(head) },
+        },
+    };
+    fault.into()
+}
+
 /// RFC 3261 §8.2.6, RFC 4475 §3.3.1: a bad request is answered if its Via says where to. An ACK never
 /// is (§17.1.1.3).
-fn answerable<'a>(line: &'a str, headers: &[Header<'a>]) -> Option<Box<Answerable<'a>>> {
+fn answerable(head: &str) -> Option<Box<Answerable<'_>>> {
+    let line = &head[..crlf(head.as_bytes(), 0).ok()?];
     let (method, rest) = line.split_once(' ')?;
     let is_request = is_token(method) && rest.trim_end().rsplit_once(' ').is_some_and(|(_, v)| starts_with_sip(v));
     let method = Method::parse(method);
     if !is_request || method == Method::Ack {
         return None;
     }
-    let via = headers.iter().find(|h| h.name == HeaderName::Via)?;
-    let via = Via::parse(elements(via.value).next()?).ok()?;
-    let mut echo: Vec<Header<'a>> = Vec::new();
-    for header in headers {
+    let mut headers = Headers::of(head);
+    // As many as there are before a fault.
+    let _ = headers.scan(line.len() + 2);
+    let via = headers.values(HeaderName::Via).flat_map(elements).next()?;
+    let via = Via::parse(via).ok()?;
+    let mut echo: Vec<Header<'_>> = Vec::new();
+    for header in headers.iter() {
         let repeats = match header.name {
             HeaderName::Via => echo.len() < limits::VIAS,
             HeaderName::From | HeaderName::To | HeaderName::CallId | HeaderName::CSeq => {
@@ -395,7 +331,7 @@ fn answerable<'a>(line: &'a str, headers: &[Header<'a>]) -> Option<Box<Answerabl
             _ => false,
         };
         if repeats {
-            echo.push(*header);
+            echo.push(header);
         }
     }
     Some(Box::new(Answerable { method, via, echo }))

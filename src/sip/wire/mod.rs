@@ -20,10 +20,12 @@
 
 mod error;
 mod framer;
+mod headers;
 mod lex;
 mod message;
 mod name;
 mod names;
+mod params;
 mod uri;
 mod via;
 mod writer;
@@ -33,10 +35,12 @@ mod torture;
 
 pub use error::{Answerable, Fault, ParseError};
 pub use framer::{Frame, FrameError, Framer};
-pub use lex::{Params, elements, unfold};
-pub use message::{CSeq, Header, Message, StartLine};
+pub use headers::Header;
+pub use lex::{elements, unfold};
+pub use message::{CSeq, Message, StartLine};
 pub use name::NameAddr;
 pub use names::{HeaderName, Method};
+pub use params::Params;
 pub use uri::{Host, Scheme, Uri};
 pub use via::Via;
 pub use writer::{Address, HostPort, Injection, Quoted, Writer};

@@ -1,7 +1,7 @@
 //! `"Name" <uri>;params`: From, To, Contact, Route, Record-Route and their like (RFC 3261 §20.10).
 
-use super::lex::{Params, is_space, is_token_byte, quoted_len, trim};
-use super::{Fault, Uri};
+use super::lex::{Cursor, SPACE, TOKEN, trim};
+use super::{Fault, Params, Uri};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameAddr<'a> {
@@ -10,26 +10,31 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The header's parameters, not the URI's.
     pub params: Params<'a>,
+    /// The first of that name among them, unless it is empty.
+    tag: Option<&'a str>,
 }
 
 impl<'a> NameAddr<'a> {
     /// Reads one value, which must be all of `text`.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let text = trim(text);
-        let (display, rest) = if text.starts_with('"') {
-            let len = quoted_len(text).ok_or(Fault::NameAddr)?;
-            (Some(&text[1..len - 1]), trim(&text[len..]))
-        } else if let Some(at) = text.find('<') {
-            let name = trim(&text[..at]);
-            if !name.bytes().all(|b| is_token_byte(b) || is_space(b)) {
-                return Err(Fault::NameAddr);
-            }
-            (Some(name).filter(|n| !n.is_empty()), &text[at..])
+        let mut cursor = Cursor(text);
+        cursor.spaces();
+        let display = if cursor.peek() == Some(b'"') {
+            let quoted = cursor.quoted().ok_or(Fault::NameAddr)?;
+            cursor.spaces();
+            Some(&quoted[1..quoted.len() - 1])
         } else {
-            return Self::addr_spec(text);
+            Some(trim(cursor.run(TOKEN | SPACE))).filter(|name| !name.is_empty())
         };
-        let (uri, params) = rest.strip_prefix('<').and_then(|r| r.split_once('>')).ok_or(Fault::NameAddr)?;
-        Ok(Self { display, uri: Uri::parse(uri)?, params: Params::parse(params)? })
+        if !cursor.eat(b'<') {
+            return Self::addr_spec(text);
+        }
+        let uri = Uri::read(&mut cursor)?;
+        if !cursor.eat(b'>') {
+            return Err(Fault::NameAddr);
+        }
+        let (params, tag) = params(cursor)?;
+        Ok(Self { display, uri, params, tag })
     }
 
     /// RFC 3261 §20: without angle brackets, parameters are the header's, and the URI can have neither
@@ -39,12 +44,26 @@ impl<'a> NameAddr<'a> {
         if uri.contains([',', '?']) {
             return Err(Fault::NameAddr);
         }
-        Ok(Self { display: None, uri: Uri::parse(trim(uri))?, params: Params::parse(params)? })
+        let uri = Uri::parse(trim(uri))?;
+        let (params, tag) = self::params(Cursor(params))?;
+        Ok(Self { display: None, uri, params, tag })
     }
 
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.tag
     }
+}
+
+/// The parameters, and the first tag among them.
+fn params(cursor: Cursor<'_>) -> Result<(Params<'_>, Option<&str>), Fault> {
+    let mut tag = None;
+    let params = Params::read(cursor, |name, value| {
+        if name.eq_ignore_ascii_case("tag") {
+            tag.get_or_insert(value.unwrap_or(""));
+        }
+        Ok(())
+    })?;
+    Ok((params, tag.filter(|tag| !tag.is_empty())))
 }
 
 #[cfg(test)]

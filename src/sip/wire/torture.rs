@@ -78,7 +78,7 @@ m:"Quoted string \"\"" <sip:jdrosen@example.com> ; newparam =
     assert_eq!(message.contact.unwrap().params.get("q"), Some("0.33"));
     assert_eq!(message.header(HeaderName::Subject), Some(""));
     assert_eq!(message.addresses(HeaderName::Route).next().unwrap().unwrap().uri.param("lr"), Some(""));
-    let folded = message.all_headers().iter().find(|h| h.name_text == "NewFangledHeader").unwrap();
+    let folded = message.all_headers().find(|h| h.name == HeaderName::Other).unwrap();
     assert_eq!(unfold(folded.value), "newfangled value continued newfangled value");
 }
 
@@ -352,7 +352,7 @@ proptest! {
         let bytes = &buffer[6..];
         prop_assert_eq!(written, Ok(bytes.len()));
         let message = Message::parse(bytes).unwrap();
-        prop_assert_eq!(message.all_headers().len(), 8);
+        prop_assert_eq!(message.all_headers().count(), 8);
         prop_assert_eq!(message.from.uri.user, Some(user.as_str()));
         prop_assert_eq!(message.from.tag(), Some(tag.as_str()));
         prop_assert_eq!(message.from.display.unwrap(), display.replace('\\', "\\\\").replace('"', "\\\""));

@@ -1,10 +1,10 @@
 //! `sip:`, `sips:` and `tel:` URIs (RFC 3261 §19.1, RFC 3966), and hosts.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Fault;
-use super::lex::{is_host, is_token, is_uri, port};
+use super::lex::{Cursor, HOST, TOKEN, URI, URI_PARAM, USER, USERINFO, cut, port};
 
 /// A host as it stands in a URI or a Via.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,39 +14,48 @@ pub enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads `host[:port]`, an IPv6 address in brackets.
-    pub(super) fn parse_with_port(text: &'a str) -> Result<(Self, Option<u16>), Fault> {
-        if let Some(rest) = text.strip_prefix('[') {
+    /// Reads as far as a host goes.
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Fault> {
+        if cursor.eat(b'[') {
             // RFC 5118 §4.1: in a URI and a Via an IPv6 address has brackets.
-            let (address, tail) = rest.split_once(']').ok_or(Fault::Host)?;
+            let address = cursor.until(b']').ok_or(Fault::Host)?;
             let address: Ipv6Addr = address.parse().map_err(|_| Fault::Host)?;
-            return Ok((Host::Ip(address.into()), colon_port(tail)?));
+            return Ok(Host::Ip(address.into()));
         }
-        let (host, tail) = match text.find(':') {
-            Some(at) => text.split_at(at),
-            None => (text, ""),
-        };
-        Ok((Host::parse_bare(host)?, colon_port(tail)?))
-    }
-
-    fn parse_bare(text: &'a str) -> Result<Self, Fault> {
-        if !is_host(text) {
-            return Err(Fault::Host);
-        }
-        // Only digits can begin the last label of an address, and never that of a name (RFC 1123 §2.1).
-        match text.as_bytes()[0].is_ascii_digit().then(|| text.parse().ok()).flatten() {
+        let text = cursor.run(HOST);
+        match ipv4(text) {
             Some(v4) => Ok(Host::Ip(IpAddr::V4(v4))),
+            None if text.is_empty() => Err(Fault::Host),
             None => Ok(Host::Name(text)),
         }
     }
+
+    /// Reads what may follow a host.
+    pub(super) fn read_port(cursor: &mut Cursor<'a>) -> Result<Option<u16>, Fault> {
+        if cursor.eat(b':') { port(cursor.digits()).map(Some) } else { Ok(None) }
+    }
 }
 
-fn colon_port(tail: &str) -> Result<Option<u16>, Fault> {
-    match tail.strip_prefix(':') {
-        Some(text) => port(text.trim()).map(Some),
-        None if tail.trim().is_empty() => Ok(None),
-        None => Err(Fault::Host),
+/// What the standard library takes for an address, in less time: every message has half a dozen.
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if digits == 0 || octet > 0 => {
+                octet = octet * 10 + u32::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && dots < 3 => {
+                address = address << 8 | octet;
+                (octet, digits, dots) = (0, 0, dots + 1);
+            }
+            _ => return None,
+        }
+        if octet > 255 {
+            return None;
+        }
     }
+    (dots == 3 && digits > 0).then(|| (address << 8 | octet).into())
 }
 
 impl fmt::Display for Host<'_> {
@@ -85,55 +94,67 @@ pub struct Uri<'a> {
 }
 
 impl<'a> Uri<'a> {
+    /// Reads one URI, which must be all of `text`.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        if !is_uri(text) {
-            return Err(Fault::Uri);
-        }
-        let (scheme_text, rest) = text.split_once(':').ok_or(Fault::Uri)?;
+        let mut cursor = Cursor(text);
+        let uri = Self::read(&mut cursor)?;
+        if cursor.is_empty() { Ok(uri) } else { Err(Fault::Uri) }
+    }
+
+    /// Reads as far as a URI goes; what follows is for the caller to judge.
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Fault> {
+        let text = cursor.0;
+        let scheme_text = cursor.run(TOKEN);
         let scheme = match scheme_text {
             s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
             s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
             s if s.eq_ignore_ascii_case("tel") => Scheme::Tel,
-            s if is_token(s) && s.as_bytes()[0].is_ascii_alphabetic() => Scheme::Other,
+            s if s.starts_with(|first: char| first.is_ascii_alphabetic()) => Scheme::Other,
             _ => return Err(Fault::Uri),
         };
-        let opaque = Uri { text, scheme, user: None, host: None, port: None, params: "", headers: None };
-        match scheme {
-            Scheme::Sip | Scheme::Sips => opaque.sip(rest),
-            Scheme::Tel => Ok(opaque.tel(rest)),
-            Scheme::Other => Ok(opaque),
+        if !cursor.eat(b':') {
+            return Err(Fault::Uri);
         }
+        let mut uri = Uri { text, scheme, user: None, host: None, port: None, params: "", headers: None };
+        match scheme {
+            Scheme::Sip | Scheme::Sips => uri.read_sip(cursor)?,
+            Scheme::Tel => uri.read_tel(cursor),
+            Scheme::Other => _ = cursor.run(URI),
+        }
+        uri.text = &text[..text.len() - cursor.0.len()];
+        Ok(uri)
     }
 
     /// `[user[:password]@]host[:port][;params][?headers]`.
-    fn sip(mut self, rest: &'a str) -> Result<Self, Fault> {
-        let rest = match rest.split_once('@') {
-            // Neither a host, nor a parameter, nor a header can hold `@`, so the first is the only one.
-            Some((user, rest)) => {
-                let user = user.split_once(':').map_or(user, |(user, _password)| user);
-                if user.is_empty() || rest.contains('@') || user.contains(['[', ']', '#']) {
-                    return Err(Fault::Uri);
-                }
-                self.user = Some(user);
-                rest
-            }
-            None => rest,
-        };
-        let rest = match rest.split_once('?') {
-            Some((rest, headers)) => {
-                self.headers = Some(headers);
-                rest
-            }
-            None => rest,
-        };
-        let (host, params) = rest.split_once(';').unwrap_or((rest, ""));
-        let (host, port) = Host::parse_with_port(host)?;
-        Ok(Uri { host: Some(host), port, params, ..self })
+    fn read_sip(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+        let start = *cursor;
+        let user = cursor.run(USER);
+        if cursor.peek() == Some(b':') {
+            // A password, or the port of a host.
+            cursor.run(USERINFO);
+        }
+        if cursor.eat(b'@') {
+            self.user = Some(user).filter(|user| !user.is_empty());
+            self.user.ok_or(Fault::Uri)?;
+        } else {
+            *cursor = start;
+        }
+        self.host = Some(Host::read(cursor)?);
+        self.port = Host::read_port(cursor)?;
+        if cursor.eat(b';') {
+            self.params = cursor.run(URI_PARAM);
+        }
+        if cursor.eat(b'?') {
+            self.headers = Some(cursor.run(USERINFO));
+        }
+        Ok(())
     }
 
-    fn tel(self, rest: &'a str) -> Self {
-        let (subscriber, params) = rest.split_once(';').unwrap_or((rest, ""));
-        Uri { user: Some(subscriber), params, ..self }
+    fn read_tel(&mut self, cursor: &mut Cursor<'a>) {
+        let rest = cursor.run(URI);
+        let (subscriber, params) = cut(rest, b';').unwrap_or((rest, ""));
+        self.user = Some(subscriber);
+        self.params = params;
     }
 
     /// Names and values of the URI's own parameters.
@@ -178,6 +199,18 @@ mod tests {
         assert_eq!(uri.host, Some(Host::Name("example.com")));
         assert_eq!(Uri::parse("tel:+1-201-555-0123;phone-context=x").unwrap().user, Some("+1-201-555-0123"));
         assert_eq!(Uri::parse("nobodyKnowsThisScheme:totallyopaquecontent").unwrap().scheme, Scheme::Other);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_is_what_the_standard_library_takes_for_one(text in "[0-2]?[0-9]{0,2}([.][0-2]?[0-9]{0,2}){2,4}") {
+            proptest::prop_assert_eq!(ipv4(&text), text.parse().ok());
+        }
+
+        #[test]
+        fn every_address_is_read(address: Ipv4Addr) {
+            proptest::prop_assert_eq!(ipv4(&address.to_string()), Some(address));
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::lex::{Params, is_token, trim};
-use super::{Fault, HeaderName, Host};
+use super::lex::{Cursor, TOKEN, port};
+use super::{Fault, HeaderName, Host, Params};
 
 /// One Via value: one hop of the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,33 +23,35 @@ impl<'a> Via<'a> {
     /// Reads one value of the list. White space may stand around each part (RFC 4475 §3.1.1.1).
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
         const BAD: Fault = Fault::Value(HeaderName::Via);
-        let (protocol, rest) = text.split_once('/').ok_or(BAD)?;
-        let (version, rest) = rest.split_once('/').ok_or(BAD)?;
-        if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
-            return Err(BAD);
-        }
-        let rest = trim(rest);
-        let (transport, rest) = rest.split_once([' ', '\t', '\r']).ok_or(BAD)?;
-        if !is_token(transport) {
-            return Err(BAD);
-        }
-        let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-        let (host, port) = Host::parse_with_port(trim(sent_by))?;
-        Via { transport, host, port, branch: None, received: None, rport: None }.with(Params::parse(params)?)
-    }
-
-    fn with(mut self, params: Params<'a>) -> Result<Self, Fault> {
-        for (name, value) in params.iter() {
-            if name.eq_ignore_ascii_case("branch") {
-                self.branch = value.or(Some(""));
-            } else if name.eq_ignore_ascii_case("received") {
-                // RFC 5118 §4.5: with brackets or without.
-                self.received = value.and_then(|v| v.trim_matches(['[', ']']).parse().ok());
-            } else if name.eq_ignore_ascii_case("rport") {
-                self.rport = Some(value.map(super::lex::port).transpose()?);
+        let mut cursor = Cursor(text);
+        if !cursor.eat_all("SIP/2.0/") {
+            let is_sip = cursor.word(TOKEN).eq_ignore_ascii_case("SIP") && cursor.eat(b'/');
+            if !is_sip || cursor.word(TOKEN) != "2.0" || !cursor.eat(b'/') {
+                return Err(BAD);
             }
         }
-        Ok(self)
+        cursor.spaces();
+        let transport = cursor.run(TOKEN);
+        if transport.is_empty() || !cursor.spaces() {
+            return Err(BAD);
+        }
+        let host = Host::read(&mut cursor)?;
+        let port = Host::read_port(&mut cursor)?;
+        let mut via = Via { transport, host, port, branch: None, received: None, rport: None };
+        Params::read(cursor, |name, value| via.set(name, value))?;
+        Ok(via)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&'a str>) -> Result<(), Fault> {
+        if name.eq_ignore_ascii_case("branch") {
+            self.branch = value.or(Some(""));
+        } else if name.eq_ignore_ascii_case("received") {
+            // RFC 5118 §4.5: with brackets or without.
+            self.received = value.and_then(|v| v.trim_matches(['[', ']']).parse().ok());
+        } else if name.eq_ignore_ascii_case("rport") {
+            self.rport = Some(value.map(port).transpose()?);
+        }
+        Ok(())
     }
 }
 
