@@ -9,15 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Call;
-use super::party::Party;
-use super::state::{End, State};
-use super::{CallAction, StepKind};
-use crate::events::Notice;
 use crate::guardrails::LegPrice;
-use crate::media::{MediaCommand, Source};
-use crate::model::{EndReason, EndedBy, Money, Side, Timestamp};
-use crate::store::{Committed, Step};
+use crate::model::{Money, Timestamp};
 
 /// How long before the end of what is paid the next period is reserved. Room for a slow disk.
 const AHEAD: Duration = Duration::from_secs(3);
@@ -37,7 +30,7 @@ pub(super) struct Meter {
     /// Not before.
     retry_at: Option<Timestamp>,
     /// A guardrail said no: the end of what is paid is the end of the call.
-    last: bool,
+    pub last: bool,
 }
 
 impl Meter {
@@ -94,12 +87,12 @@ impl Meter {
         Some(self.retry_at.map_or(ask, |retry| retry.max(ask)).min(paid_until))
     }
 
-    fn is_spent(&self, now: Timestamp) -> bool {
+    pub fn is_spent(&self, now: Timestamp) -> bool {
         self.paid_until().is_some_and(|until| until <= now)
     }
 
     /// Asks for as many steps as it takes to be ahead again; `None` when it is.
-    fn ask(&mut self, now: Timestamp) -> Option<Money> {
+    pub fn ask(&mut self, now: Timestamp) -> Option<Money> {
         let (price, answered_at) = (self.price?, self.answered_at?);
         let needed = (now + AHEAD).since(answered_at);
         if self.last || self.retry_at.is_some_and(|retry| retry > now) || needed < self.paid {
@@ -110,74 +103,18 @@ impl Meter {
         Some(price.step_cost().times(steps))
     }
 
-    fn granted(&mut self) {
+    pub fn granted(&mut self) {
         self.paid += std::mem::take(&mut self.asked);
         self.retry_at = None;
     }
 
-    fn refused(&mut self) {
+    pub fn refused(&mut self) {
         self.last |= std::mem::take(&mut self.asked) > Duration::ZERO;
     }
 
-    fn unavailable(&mut self, now: Timestamp) {
+    pub fn unavailable(&mut self, now: Timestamp) {
         if std::mem::take(&mut self.asked) > Duration::ZERO {
             self.retry_at = Some(now + AGAIN);
         }
-    }
-}
-
-impl Call {
-    /// Reserves ahead for the legs that need it, and ends the call at the end of what is paid.
-    pub(super) fn meter_timeout(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
-        if matches!(self.state, State::Ending(_)) {
-            return;
-        }
-        if let Some(side) = Side::BOTH.into_iter().find(|side| self.party(*side).is_spent(now)) {
-            let reason = if self.party(side).meter.last { EndReason::SpendLimit } else { EndReason::StoreUnavailable };
-            return self.end(now, End::new(reason, EndedBy::Guardrail), out);
-        }
-        if self.extending {
-            return;
-        }
-        let asked: Vec<Money> = Side::BOTH.into_iter().filter_map(|side| self.party_mut(side).ask(now)).collect();
-        if !asked.is_empty() {
-            self.extending = true;
-            self.commit(StepKind::Extend, Step::Extend { amount: asked.into_iter().sum() }, Vec::new(), out);
-        }
-    }
-
-    pub(super) fn extended(&mut self, now: Timestamp, committed: Committed, out: &mut Vec<CallAction>) {
-        self.extending = false;
-        match committed {
-            Committed::Extended => self.meters(Meter::granted),
-            Committed::Refused(refusal) => {
-                self.meters(Meter::refused);
-                out.push(CallAction::Notice(Notice::LegRefused { call: self.plan.id, guardrail: refusal.guardrail() }));
-                if let State::Bridged(_) = self.state {
-                    out.push(CallAction::Media(Side::User, MediaCommand::Play(Source::Warning)));
-                }
-            }
-            Committed::Done
-            | Committed::Admitted { .. }
-            | Committed::Permitted(_)
-            | Committed::Replayed(_)
-            | Committed::Conflict { .. }
-            | Committed::Unavailable => self.meters(|meter| meter.unavailable(now)),
-        }
-    }
-
-    fn meters(&mut self, change: impl Fn(&mut Meter)) {
-        change(&mut self.user.meter);
-        change(&mut self.destination.meter);
-    }
-}
-
-impl Party {
-    fn is_spent(&self, now: Timestamp) -> bool {
-        self.is_live() && self.meter.is_spent(now)
-    }
-
-    fn ask(&mut self, now: Timestamp) -> Option<Money> {
-        if self.is_live() { self.meter.ask(now) } else { None }
     }
 }

@@ -24,6 +24,7 @@
 
 mod bridge;
 mod ending;
+mod funds;
 mod hold;
 mod meter;
 mod outcome;
