@@ -133,7 +133,13 @@ impl<'a> Section<'a> {
         if kind.len() > limits::TOKEN_BYTES || protocol.len() > limits::TOKEN_BYTES {
             return None;
         }
-        let payload_types = words.take(limits::FORMATS).filter_map(|w| w.parse().ok()).filter(|t| *t < 128).collect();
+        let mut payload_types = SmallVec::new();
+        for payload_type in words.take(limits::FORMATS).filter_map(|w| w.parse().ok()).filter(|t| *t < 128) {
+            // One that is named again is no further format: an answer would repeat it as often.
+            if !payload_types.contains(&payload_type) {
+                payload_types.push(payload_type);
+            }
+        }
         Some(Section {
             kind,
             port,

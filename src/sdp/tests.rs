@@ -26,6 +26,15 @@ fn answer(lines: &[&str]) -> Result<(Description, Agreed), NegotiationError> {
 }
 
 #[test]
+fn a_format_that_is_named_again_is_one_format() {
+    let formats = "0 8 ".repeat(60) + "101 101";
+    let theirs = sdp(&["c=IN IP4 192.0.2.9", "t=0 0", &format!("m=audio 4000 RTP/AVP {formats}")]);
+    assert_eq!(theirs.media[0].formats.iter().map(|f| f.payload_type).collect::<Vec<_>>(), [0, 8, 101]);
+    let (answer, agreed) = answer_offer(&theirs, local(), &G711).unwrap();
+    assert_eq!((answer.media[0].formats.len(), agreed.audio.len()), (2, 2));
+}
+
+#[test]
 fn our_offer_to_the_byte() {
     let text = offer(local(), &G711).to_string();
     let lines = [
@@ -219,7 +228,8 @@ fn too_much_is_refused_before_it_is_read() {
     assert_eq!(parse(&vec!["b=AS:64"; 600]), Err(SdpError::TooLong));
     // 10⁵ lines are refused by their length alone.
     assert_eq!(parse(&vec!["a=x"; 100_000]), Err(SdpError::TooLong));
-    assert_eq!(sdp(&[&format!("m=audio 1 RTP/AVP{}", " 0".repeat(1000))]).media[0].formats.len(), limits::FORMATS);
+    let formats: String = (0..1000).map(|n| format!(" {}", n % 128)).collect();
+    assert_eq!(sdp(&[&format!("m=audio 1 RTP/AVP{formats}")]).media[0].formats.len(), limits::FORMATS);
 }
 
 #[test]
