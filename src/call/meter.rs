@@ -28,6 +28,7 @@ pub(super) struct Meter {
     /// very commit, so it was granted.
     asked: Duration,
     /// Not before.
+    #[serde(skip)]
     retry_at: Option<Timestamp>,
     /// A guardrail said no: the end of what is paid is the end of the call.
     pub last: bool,

@@ -43,7 +43,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::events::{Fact, FactKind, Notice, SetupStage};
-use crate::guardrails::{Attempt, Grant, LegAttempt};
+use crate::guardrails::{Attempt, LegAttempt};
 use crate::leg::{LegCommand, LegEvent};
 use crate::media::{MediaCommand, MediaEvent, PortPair};
 use crate::model::{
@@ -59,8 +59,8 @@ use ending::Ending;
 use party::Party;
 use state::{Committing, End, Next, State};
 
-/// What a call is asked to be. Fixed for its life and part of its snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a call is asked to be. Fixed for its life.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub id: CallId,
     pub organization: OrganizationId,
@@ -145,7 +145,6 @@ pub enum CallAction {
 #[derive(Debug)]
 pub struct Call {
     plan: Plan,
-    grant: Option<Grant>,
     record: CallRecord,
     user: Party,
     destination: Party,
@@ -165,9 +164,8 @@ impl Call {
     pub fn start(now: Timestamp, plan: Plan, out: &mut Vec<CallAction>) -> Self {
         let mut call = Self {
             record: new_record(&plan, now),
-            user: Party::new(&plan.user_leg, plan.connect),
-            destination: Party::new(&plan.destination_leg, plan.to),
-            grant: None,
+            user: Party::new(&plan.user_leg),
+            destination: Party::new(&plan.destination_leg),
             state: State::Committing(Committing { next: Next::RingUser, end: None }),
             stage_began: now,
             heard: [false; 2],

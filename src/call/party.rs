@@ -7,7 +7,7 @@ use super::LegPlan;
 use super::meter::Meter;
 use crate::leg::LegEvent;
 use crate::media::{LegStats, PortPair};
-use crate::model::{E164, LegRecord, Secret, Timestamp};
+use crate::model::{LegRecord, Secret, Timestamp};
 use crate::sdp::{self, Agreed, Codec, Description, Direction, Local};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +21,8 @@ pub(super) enum Phase {
     Over,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct Party {
-    pub number: E164,
     pub phase: Phase,
     pub local: Local,
     pub port: PortPair,
@@ -38,16 +37,14 @@ pub(super) struct Party {
     pub stats: Option<LegStats>,
     pub meter: Meter,
     /// How many unwanted answers are being made durable.
-    #[serde(skip)]
     pub strays: Option<u32>,
     pub invited_at: Option<Timestamp>,
     pub ring_ended_at: Option<Timestamp>,
 }
 
 impl Party {
-    pub fn new(plan: &LegPlan, number: E164) -> Self {
+    pub fn new(plan: &LegPlan) -> Self {
         Self {
-            number,
             phase: Phase::Idle,
             local: plan.local,
             port: plan.port,

@@ -74,7 +74,6 @@ impl Call {
         self.user.meter.admitted(grant.user_price);
         self.destination.meter.admitted(grant.destination_price);
         self.record.day = grant.day;
-        self.grant = Some(grant);
         out.push(CallAction::Reply(None));
         out.push(CallAction::Notice(Notice::CallAdmitted {
             call: self.plan.id,

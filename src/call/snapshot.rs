@@ -2,27 +2,51 @@
 //!
 //! A snapshot is written with every commit, so it shows the call *before* what that commit allows. Taking
 //! it up, the call assumes that all of it happened: the INVITE left, the ACK left, the audio was joined.
+//!
+//! A call that is taken up only ends, so a snapshot holds what an end needs and nothing else: what the
+//! parties agreed on, and what the record says already, would be written with every step and never read.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ending::Settling;
+use super::meter::Meter;
 use super::party::{Party, Phase};
 use super::state::{Committing, End, Next, State};
-use super::{Call, CallAction, Ending, Plan};
+use super::{Call, CallAction, Ending, LegPlan, Plan};
 use crate::events::Notice;
-use crate::guardrails::Grant;
 use crate::leg::{Cause, LINGER, LegCommand};
-use crate::model::{CallRecord, EndReason, EndedBy, Side, Timestamp};
+use crate::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp};
 
 /// All that is needed to take a call up.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {
-    plan: Plan,
-    grant: Option<Grant>,
-    user: Party,
-    destination: Party,
+    user: PartySnapshot,
+    destination: PartySnapshot,
     joined: bool,
     stage: Stage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PartySnapshot {
+    leg: LegPlan,
+    phase: Phase,
+    meter: Meter,
+    invited_at: Option<Timestamp>,
+    ring_ended_at: Option<Timestamp>,
+}
+
+impl PartySnapshot {
+    fn of(party: &Party) -> Self {
+        let &Party { local, port, secret, phase, ref meter, invited_at, ring_ended_at, .. } = party;
+        Self { leg: LegPlan { local, port, secret }, phase, meter: meter.clone(), invited_at, ring_ended_at }
+    }
+
+    fn restore(self) -> Party {
+        let Self { leg, phase, meter, invited_at, ring_ended_at } = self;
+        Party { phase, meter, invited_at, ring_ended_at, ..Party::new(&leg) }
+    }
 }
 
 /// How far the call was.
@@ -52,10 +76,8 @@ impl Call {
             State::Ending(_) => Stage::Ending,
         };
         Snapshot {
-            plan: self.plan.clone(),
-            grant: self.grant,
-            user: self.user.clone(),
-            destination: self.destination.clone(),
+            user: PartySnapshot::of(&self.user),
+            destination: PartySnapshot::of(&self.destination),
             joined: self.joined,
             stage,
         }
@@ -70,7 +92,8 @@ impl Call {
         record: CallRecord,
         out: &mut Vec<CallAction>,
     ) -> Self {
-        let Snapshot { plan, grant, user, destination, joined, stage } = snapshot;
+        let Snapshot { user, destination, joined, stage } = snapshot;
+        let plan = plan(&record, user.leg, destination.leg);
         let end = record.end_reason.map_or(End::new(EndReason::ServerRestart, EndedBy::Failure), |reason| {
             End::new(reason, record.ended_by.unwrap_or(EndedBy::Failure))
         });
@@ -81,10 +104,9 @@ impl Call {
             joined,
             state: State::Committing(Committing { next: Next::RingUser, end: None }),
             plan,
-            grant,
             record,
-            user,
-            destination,
+            user: user.restore(),
+            destination: destination.restore(),
         };
         call.assume_all_happened(stage);
         for side in Side::BOTH {
@@ -136,5 +158,26 @@ impl Call {
         }
         let ended_at = self.record.ended_at.unwrap_or(now);
         self.state = State::Ending(Ending { end, ended_at, settling: Settling::Settled { forget_at: now + LINGER } });
+    }
+}
+
+/// What the record still knows of the plan. The rest is about stages that the call will not see again.
+fn plan(record: &CallRecord, user_leg: LegPlan, destination_leg: LegPlan) -> Plan {
+    Plan {
+        id: record.id,
+        organization: record.organization_id.clone(),
+        user: record.user_id.clone(),
+        from: record.from_number,
+        to: record.to_number,
+        connect: record.connect_number,
+        client_name: record.client_name.clone(),
+        client_label: record.client_label.clone(),
+        confirm: Confirm::None,
+        ring_timeout: Duration::ZERO,
+        max_duration: Duration::ZERO,
+        failure_tone: Duration::ZERO,
+        confirm_timeout: Duration::ZERO,
+        user_leg,
+        destination_leg,
     }
 }

@@ -38,7 +38,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let inbox = Inbox::new(config.api.max_waiting)?;
 
     let answers = inbox.clone();
-    let committed = move |id, committed| answers.post([Message::Committed(id, committed)]);
+    let committed = move |all: Vec<_>| answers.post(all.into_iter().map(|(id, c)| Message::Committed(id, c)));
     let (store, recovered) = SqliteStore::open(&config.store.path, &Declared::from(config), committed)
         .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
     let store = Arc::new(store);

@@ -61,9 +61,9 @@ impl Backend {
             _directory: directory,
         });
         let behind = Arc::downgrade(&backend);
-        let answer = move |id, committed| {
+        let answer = move |all: Vec<_>| {
             if let Some(backend) = behind.upgrade() {
-                backend.committed(id, committed);
+                all.into_iter().for_each(|(id, committed)| backend.committed(id, committed));
             }
         };
         let (store, _) = SqliteStore::open(&path, &Declared::from(config), answer).unwrap();

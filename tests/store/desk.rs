@@ -68,7 +68,8 @@ impl Desk {
         let (organizations, prices) = ([organization(limits)], prices());
         let (sender, answers) = channel();
         let declared = Declared { organizations: &organizations, prices: &prices };
-        let (store, recovered) = SqliteStore::open(path, &declared, move |id, said| drop(sender.send((id, said))))?;
+        let (store, recovered) =
+            SqliteStore::open(path, &declared, move |all| all.into_iter().for_each(|one| drop(sender.send(one))))?;
         let seed = now().as_micros().to_le_bytes().repeat(4).try_into().unwrap();
         Ok(Self { store, recovered, answers, ids: IdSource::new(seed), next: 0, last_id: Timestamp::default() })
     }

@@ -15,6 +15,7 @@
 mod answers;
 mod books;
 mod directory;
+mod queue;
 mod reader;
 mod recover;
 mod schema;
@@ -25,18 +26,22 @@ pub use reader::{ListQuery, Page};
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::directory::Directory;
+use self::queue::Queue;
 use self::reader::Reader;
-use self::writer::{Order, Pace, Writer};
+use self::writer::{BEAT, Order, Writer};
 use super::{Commit, Committed, Idempotency, Recovered};
 use crate::config::OrganizationConfig;
 use crate::guardrails::{self, Account, Attempt, Preview};
 use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp};
+
+/// How long an answer that belongs to no commit waits for commits to be written with.
+const ANSWER: Duration = Duration::from_millis(5);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +78,7 @@ pub struct Usage {
 
 /// The open file. Dropping it writes what was submitted and ends the writer.
 pub struct SqliteStore {
-    orders: Sender<Order>,
+    orders: Arc<Queue<Order>>,
     reader: Reader,
     directory: RwLock<Arc<Directory>>,
     writer: Option<JoinHandle<()>>,
@@ -83,11 +88,11 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens or creates the file, brings its schema up to date, and starts the writer. `answer` is called
-    /// on the writer's thread, once for each submitted commit, in the order of the commits.
+    /// on the writer's thread, once per transaction, with each submitted commit in the order of the commits.
     pub fn open(
         path: &Path,
         declared: &Declared<'_>,
-        answer: impl Fn(CommitId, Committed) + Send + 'static,
+        answer: impl Fn(Vec<(CommitId, Committed)>) + Send + 'static,
     ) -> Result<(Self, Recovered), StoreError> {
         let lock = schema::lock(path)?;
         let rules = directory::rules(declared)?;
@@ -95,10 +100,10 @@ impl SqliteStore {
         recover::enrol(&db, rules.keys().cloned())?;
         let books = recover::books(&db, &rules, wall_clock())?;
         let recovered = recover::recovered(&db)?;
-        let (orders, inbox) = mpsc::channel();
+        let orders = Arc::new(Queue::new());
         let writer = Writer {
             db,
-            orders: inbox,
+            orders: Arc::clone(&orders),
             books,
             rules,
             answer: Box::new(answer),
@@ -106,7 +111,6 @@ impl SqliteStore {
             failing: false,
             last_beat: None,
             forgotten: Vec::new(),
-            pace: Pace::new(),
         };
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| StoreError::File(path.to_owned(), error))?;
@@ -122,13 +126,14 @@ impl SqliteStore {
 
     /// Hands a commit over and returns at once.
     pub fn submit(&self, id: CommitId, commit: Box<Commit>) {
-        self.order(Order::Commit(id, commit, Instant::now()));
+        let patience = queue::patience(&commit.step);
+        self.orders.push_commit(Order::Commit(id, commit), patience);
     }
 
-    /// Drops what is kept of calls that are over, within about a second. A crash before that only makes
+    /// Drops what is kept of calls that are over, within about two seconds. A crash before that only makes
     /// the next start take them up once more.
     pub fn forget(&self, calls: Vec<CallId>) {
-        self.order(Order::Forget(calls));
+        self.orders.push(Order::Forget(calls), Instant::now() + BEAT);
     }
 
     /// Takes a new configuration: it holds for the next decision, also about calls that live.
@@ -184,7 +189,7 @@ impl SqliteStore {
     pub fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreError> {
         let (reply, stands) = mpsc::sync_channel(1);
         let reply = Box::new(move |stands| drop(reply.send(stands)));
-        self.order(Order::Answer(Box::new(answer), now, reply));
+        self.orders.push(Order::Answer(Box::new(answer), now, reply), Instant::now() + ANSWER);
         stands.recv().ok().flatten().ok_or(StoreError::Unwritable)
     }
 
@@ -211,9 +216,9 @@ impl SqliteStore {
         shown.recv().map_err(|_| StoreError::Unwritable)
     }
 
+    /// For at once.
     fn order(&self, order: Order) {
-        // The writer outlives every sender but this store's own, which ends it.
-        let _ = self.orders.send(order);
+        self.orders.push(order, Instant::now());
     }
 }
 

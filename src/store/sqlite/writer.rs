@@ -1,13 +1,13 @@
-//! The one thread that writes: gathers what waits into a transaction, and answers after its commit.
+//! The one thread that writes: carries out what waits in a transaction, and answers after its commit.
 //!
 //! ```text
-//!  orders ──▶ gather (until somebody's patience ends) ──▶ BEGIN; apply each; COMMIT ──▶ answers
+//!  queue ──▶ gather (until somebody's patience ends) ──▶ BEGIN; apply each; COMMIT ──▶ answers
 //!    ▲                                                          │ failed
 //!    └──────────────── Unavailable to the whole group ◀─────────┴─ accounts read again from the file
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{describe_histogram, histogram};
@@ -15,27 +15,21 @@ use rusqlite::{Connection, TransactionBehavior};
 use tracing::{error, info};
 
 use super::books::{Books, forget, micros};
+use super::queue::Queue;
 use super::{answers, recover, wall_clock};
 use crate::guardrails::{Account, Rules};
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
-use crate::store::{Commit, Committed, Idempotency, Step};
+use crate::store::{Commit, Committed, Idempotency};
 
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
 
-/// A group of this many waits for no more: what one more saves is next to nothing.
-const COMPANY: usize = 16;
-
-/// The longest that a commit waits for company. When commits come further apart than this, on average,
-/// there is none to wait for.
-const LONGEST: Duration = Duration::from_millis(5);
-
-/// How often the file is told that the process lives, and old answers are dropped.
-const BEAT: Duration = Duration::from_secs(1);
+/// How often the file is told that the process lives, and calls that are over and old answers are dropped.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
 pub(super) enum Order {
-    Commit(CommitId, Box<Commit>, Instant),
+    Commit(CommitId, Box<Commit>),
     Forget(Vec<CallId>),
     /// Stores an answer outside any call, and hands back the one that stands.
     Answer(Box<Idempotency>, Timestamp, Stands),
@@ -49,40 +43,16 @@ pub(super) enum Order {
 
 pub(super) struct Writer {
     pub db: Connection,
-    pub orders: Receiver<Order>,
+    pub orders: Arc<Queue<Order>>,
     pub books: Books,
     pub rules: BTreeMap<OrganizationId, Rules>,
-    pub answer: Box<dyn Fn(CommitId, Committed) + Send>,
+    pub answer: Box<dyn Fn(Vec<(CommitId, Committed)>) + Send>,
     /// Memory and file may differ: a transaction failed, and reading the accounts again did too.
     pub stale: bool,
     /// The last transaction failed.
     pub failing: bool,
     pub last_beat: Option<Instant>,
     pub forgotten: Vec<CallId>,
-    pub pace: Pace,
-}
-
-/// How far apart commits come, as a moving average over about eight of them.
-pub(super) struct Pace {
-    last: Instant,
-    gap: Duration,
-}
-
-impl Pace {
-    pub fn new() -> Self {
-        Self { last: Instant::now(), gap: LONGEST * 2 }
-    }
-
-    fn commit(&mut self, at: Instant) {
-        // A long silence is no longer a silence after a few commits.
-        let gap = at.saturating_duration_since(self.last).min(LONGEST * 8);
-        self.last = self.last.max(at);
-        self.gap = (self.gap * 7 + gap) / 8;
-    }
-
-    fn is_dense(&self) -> bool {
-        self.gap < LONGEST
-    }
 }
 
 /// Who wants to see an account; there is none for an unknown organization.
@@ -99,8 +69,6 @@ struct Group {
     commits: Vec<(CommitId, Box<Commit>)>,
     answers: Vec<(Box<Idempotency>, Timestamp, Stands)>,
     pings: Vec<Box<dyn FnOnce(bool) + Send>>,
-    /// When the first of them cannot wait any longer.
-    due: Option<Instant>,
     stop: bool,
 }
 
@@ -108,92 +76,55 @@ impl Group {
     fn is_full(&self) -> bool {
         self.stop || self.commits.len() + self.answers.len() >= GROUP
     }
-
-    /// One sync serves enough, or nothing else may join.
-    fn is_due(&self, now: impl FnOnce() -> Instant) -> bool {
-        self.is_full() || self.commits.len() >= COMPANY || self.due.is_some_and(|due| due <= now())
-    }
-
-    fn due_within(&mut self, from: Instant, patience: Duration) {
-        let due = from + patience;
-        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-    }
-}
-
-/// How long a commit may wait for company. Syncing the disk costs the same for one as for many, so at a
-/// few hundred commits a second this is what saves most of the processor's time. Only the INVITE of leg B
-/// has somebody waiting on the line who hears the delay.
-fn patience(step: &Step) -> Duration {
-    match step {
-        Step::PermitLeg(_) => Duration::from_micros(300),
-        Step::Admit(_) | Step::Extend { .. } => Duration::from_millis(3),
-        Step::Keep | Step::Settle { .. } => LONGEST,
-    }
 }
 
 impl Writer {
     pub fn run(mut self) {
         describe_histogram!("revbridge_transaction_seconds", "From the start of a transaction to its commit on disk");
         describe_histogram!("revbridge_commit_group_size", "Commits in one transaction");
+        let mut orders = Vec::new();
         loop {
-            let group = self.gather();
-            let stop = group.stop;
-            self.carry_out(group);
-            if stop {
-                return;
+            let queue = Arc::clone(&self.orders);
+            queue.gather(&mut orders, self.next_beat());
+            let mut waiting = orders.drain(..);
+            loop {
+                let group = self.group(&mut waiting);
+                let stop = group.stop;
+                self.carry_out(group);
+                if stop {
+                    return;
+                }
+                if waiting.len() == 0 {
+                    break;
+                }
             }
         }
     }
 
-    fn gather(&mut self) -> Group {
+    /// When something has to be written though nobody asks.
+    fn next_beat(&self) -> Option<Instant> {
+        let beats = self.books.any_lease() || !self.forgotten.is_empty();
+        self.last_beat.filter(|_| beats).map(|last| last + BEAT)
+    }
+
+    fn group(&mut self, waiting: &mut impl Iterator<Item = Order>) -> Group {
         let mut group = Group::default();
-        while !group.is_full() {
-            let order = match self.orders.try_recv() {
-                Ok(order) => Ok(order),
-                Err(_) if group.is_due(Instant::now) => return group,
-                Err(_) => match self.wait(&group) {
-                    Some(wait) => self.orders.recv_timeout(wait),
-                    None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                },
-            };
-            match order {
-                Ok(order) => self.take(order, &mut group),
-                Err(RecvTimeoutError::Timeout) => return group,
-                Err(RecvTimeoutError::Disconnected) => group.stop = true,
-            }
+        while !group.is_full()
+            && let Some(order) = waiting.next()
+        {
+            self.take(order, &mut group);
         }
         group
     }
 
-    /// How long nothing has to be written; `None` for ever.
-    fn wait(&self, group: &Group) -> Option<Duration> {
-        let beat = match self.last_beat {
-            Some(last) if self.books.any_lease() || !self.forgotten.is_empty() => Some(last + BEAT),
-            Some(_) | None => None,
-        };
-        let next = group.due.into_iter().chain(beat).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
-    }
-
     fn take(&mut self, order: Order, group: &mut Group) {
         match order {
-            Order::Commit(id, commit, since) => {
-                self.pace.commit(since);
-                let patience = if self.pace.is_dense() { patience(&commit.step) } else { Duration::ZERO };
-                group.due_within(since, patience);
-                group.commits.push((id, commit));
-            }
-            Order::Answer(answer, now, reply) => {
-                group.due_within(Instant::now(), Duration::from_millis(3));
-                group.answers.push((answer, now, reply));
-            }
+            Order::Commit(id, commit) => group.commits.push((id, commit)),
+            Order::Answer(answer, now, reply) => group.answers.push((answer, now, reply)),
             Order::Forget(calls) => self.forgotten.extend(calls),
             Order::Declare(rules) => self.declare(rules),
             Order::Inspect(organization, show) => show(self.books.account(&organization)),
-            Order::Ping(reply) if self.failing => {
-                group.due_within(Instant::now(), Duration::ZERO);
-                group.pings.push(reply);
-            }
+            Order::Ping(reply) if self.failing => group.pings.push(reply),
             Order::Ping(reply) => reply(true),
             Order::Stop => group.stop = true,
         }
@@ -223,9 +154,9 @@ impl Writer {
     }
 
     fn carry_out(&mut self, group: Group) {
-        let beat = self.last_beat.is_none_or(|last| last.elapsed() >= BEAT);
+        let beat = group.stop || self.last_beat.is_none_or(|last| last.elapsed() >= BEAT);
         let asked = !(group.commits.is_empty() && group.answers.is_empty() && group.pings.is_empty());
-        if !asked && self.forgotten.is_empty() && !(beat && self.books.any_lease()) {
+        if !asked && !(beat && (self.books.any_lease() || !self.forgotten.is_empty())) {
             return;
         }
         let began = Instant::now();
@@ -236,9 +167,7 @@ impl Writer {
         let (committed, stand) = written.unwrap_or_else(|| {
             (group.commits.iter().map(|_| Committed::Unavailable).collect(), vec![None; group.answers.len()])
         });
-        for ((id, _), committed) in group.commits.iter().zip(committed) {
-            (self.answer)(*id, committed);
-        }
+        (self.answer)(group.commits.iter().map(|(id, _)| *id).zip(committed).collect());
         for ((_, _, reply), stands) in group.answers.into_iter().zip(stand) {
             reply(stands);
         }
@@ -263,7 +192,6 @@ impl Writer {
                     info!("the store can be written again");
                 }
                 self.failing = false;
-                self.forgotten.clear();
                 Some(written)
             }
             Err(error) => {
@@ -288,13 +216,16 @@ impl Writer {
             Ok(Some(first.unwrap_or_else(|| Idempotency::clone(answer))))
         });
         let stand = stand.collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        forget(&tx, &self.forgotten)?;
         if beat {
+            forget(&tx, &self.forgotten)?;
             let now = wall_clock();
             tx.prepare_cached("INSERT OR REPLACE INTO alive (id, at) VALUES (1, ?)")?.execute([micros(now)])?;
             answers::purge(&tx, now)?;
         }
         tx.commit()?;
+        if beat {
+            self.forgotten.clear();
+        }
         Ok((committed, stand))
     }
 }
