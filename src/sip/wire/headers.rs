@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::lex::{Cursor, SPACE, TOKEN, is};
+use super::lex::{Cursor, TOKEN, trim};
 use super::{Fault, HeaderName, limits};
 
 /// One header line.
@@ -20,10 +20,10 @@ pub(super) struct Headers<'a> {
     lines: SmallVec<[Line; 32]>,
 }
 
-/// A name, and which bytes are the value.
+/// A name, and which bytes are the value, with the white space after it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Line {
-    name: HeaderName,
+pub(super) struct Line {
+    pub name: HeaderName,
     start: u16,
     end: u16,
 }
@@ -51,6 +51,10 @@ impl<'a> Headers<'a> {
         Ok(at + 2)
     }
 
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Header<'a>> {
         self.lines.iter().map(|line| Header { name: line.name, value: self.value(line) })
     }
@@ -60,8 +64,8 @@ impl<'a> Headers<'a> {
         self.lines.iter().filter(move |line| line.name == name).map(|line| self.value(line))
     }
 
-    fn value(&self, line: &Line) -> &'a str {
-        &self.text[usize::from(line.start)..usize::from(line.end)]
+    pub fn value(&self, line: &Line) -> &'a str {
+        trim(&self.text[usize::from(line.start)..usize::from(line.end)])
     }
 }
 
@@ -70,16 +74,14 @@ fn read_line(text: &str, at: usize) -> Result<(Line, usize), Fault> {
     let mut cursor = Cursor(&text[at..]);
     let name = cursor.run(TOKEN);
     // White space before the colon is allowed (RFC 3261 §7.3.1), but no fold.
-    while cursor.eat(b' ') || cursor.eat(b'\t') {}
+    cursor.blanks();
     if name.is_empty() || !cursor.eat(b':') {
         return Err(Fault::HeaderLine);
     }
-    let colon = text.len() - cursor.0.len();
-    let last = line_end(text.as_bytes(), colon)?;
-    let bytes = &text.as_bytes()[..last];
-    let start = colon + bytes[colon..].iter().take_while(|b| is(**b, SPACE)).count();
-    let end = last - bytes[start..].iter().rev().take_while(|b| is(**b, SPACE)).count();
-    Ok((Line { name: HeaderName::parse(name), start: start as u16, end: end as u16 }, last + 2))
+    cursor.blanks();
+    let start = text.len() - cursor.0.len();
+    let end = line_end(text.as_bytes(), start)?;
+    Ok((Line { name: HeaderName::parse(name), start: start as u16, end: end as u16 }, end + 2))
 }
 
 /// Where the header line ends that goes on at `from`: the first CRLF that no white space follows.
@@ -108,17 +110,16 @@ pub(super) fn crlf(text: &[u8], mut from: usize) -> Result<usize, Fault> {
 /// The first byte up to CR, eight at a time: lines are too short for a search that has to be set up.
 fn find_control(bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
+    let (words, rest) = bytes.as_chunks();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
         // The high bit of each byte that is less, and above the first such one perhaps of others.
         let less = word.wrapping_sub(EACH * u64::from(b'\r' + 1)) & !word & (EACH << 7);
         if less != 0 {
-            return Some(at + less.trailing_zeros() as usize / 8);
+            return Some(i * 8 + less.trailing_zeros() as usize / 8);
         }
-        at += 8;
     }
-    bytes[at..].iter().position(|b| *b <= b'\r').map(|i| at + i)
+    rest.iter().position(|b| *b <= b'\r').map(|i| words.len() * 8 + i)
 }
 
 #[cfg(test)]

@@ -119,6 +119,11 @@ impl<'a> Cursor<'a> {
         self.0.len() < before
     }
 
+    /// Passes over white space that is no fold.
+    pub fn blanks(&mut self) {
+        while self.eat(b' ') || self.eat(b'\t') {}
+    }
+
     pub fn digits(&mut self) -> &'a str {
         self.take_while(|b| b.is_ascii_digit())
     }

@@ -213,10 +213,10 @@ impl<'a> Single<'a> {
     /// RFC 4475 §3.3.8: more than one of these is an error, even if they say the same.
     fn read(headers: &Headers<'a>) -> Result<Self, Fault> {
         let mut single = Single::default();
-        for Header { name, value } in headers.iter() {
-            let Some(slot) = single.slot(name) else { continue };
-            if slot.replace(value).is_some() {
-                return Err(Fault::Doubled(name));
+        for line in headers.lines() {
+            let Some(slot) = single.slot(line.name) else { continue };
+            if slot.replace(headers.value(line)).is_some() {
+                return Err(Fault::Doubled(line.name));
             }
         }
         Ok(single)

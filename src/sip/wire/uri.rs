@@ -104,17 +104,8 @@ impl<'a> Uri<'a> {
     /// Reads as far as a URI goes; what follows is for the caller to judge.
     pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Fault> {
         let text = cursor.0;
-        let scheme_text = cursor.run(TOKEN);
-        let scheme = match scheme_text {
-            s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
-            s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
-            s if s.eq_ignore_ascii_case("tel") => Scheme::Tel,
-            s if s.starts_with(|first: char| first.is_ascii_alphabetic()) => Scheme::Other,
-            _ => return Err(Fault::Uri),
-        };
-        if !cursor.eat(b':') {
-            return Err(Fault::Uri);
-        }
+        // Nearly all are spelled so.
+        let scheme = if cursor.eat_all("sip:") { Scheme::Sip } else { read_scheme(cursor)? };
         let mut uri = Uri { text, scheme, user: None, host: None, port: None, params: "", headers: None };
         match scheme {
             Scheme::Sip | Scheme::Sips => uri.read_sip(cursor)?,
@@ -169,6 +160,17 @@ impl<'a> Uri<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.unwrap_or(""))
     }
+}
+
+fn read_scheme(cursor: &mut Cursor<'_>) -> Result<Scheme, Fault> {
+    let scheme = match cursor.run(TOKEN) {
+        s if s.eq_ignore_ascii_case("sip") => Scheme::Sip,
+        s if s.eq_ignore_ascii_case("sips") => Scheme::Sips,
+        s if s.eq_ignore_ascii_case("tel") => Scheme::Tel,
+        s if s.starts_with(|first: char| first.is_ascii_alphabetic()) => Scheme::Other,
+        _ => return Err(Fault::Uri),
+    };
+    if cursor.eat(b':') { Ok(scheme) } else { Err(Fault::Uri) }
 }
 
 impl fmt::Display for Uri<'_> {
