@@ -72,7 +72,8 @@ fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut desk = Desk::open(&path, wide()).unwrap();
-    let before = desk.admit();
+    let (before, over) = (desk.admit(), desk.admit());
+    assert_eq!(desk.commit(settle(&over, Money::from_micros(100))), Committed::Done);
     // Somebody else's write lock stands in for a disk that refuses: every transaction fails.
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -82,7 +83,7 @@ fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     assert!((0..6).all(|_| desk.wait() == Committed::Unavailable));
     assert!(desk.store.ping().is_err());
     let usage = desk.store.usage(&before.organization, now()).unwrap().unwrap();
-    assert_eq!((usage.legs, usage.calls), (2, 1));
+    assert_eq!((usage.legs, usage.calls, usage.spent), (2, 2, Money::from_micros(100)));
 
     other.execute_batch("ROLLBACK").unwrap();
     assert!(desk.store.ping().is_ok());

@@ -19,7 +19,10 @@ CREATE TABLE live (
     to_number    TEXT NOT NULL,
     created_at   INTEGER NOT NULL,
     record       TEXT,
-    snapshot     BLOB
+    snapshot     BLOB,
+    -- Until the first step after the admission: what the row will grow by. A row that grows in a full
+    -- page moves its neighbours, and each page that changes is written.
+    room         BLOB
 );
 CREATE UNIQUE INDEX live_by_call ON live (call);
 
@@ -37,33 +40,34 @@ CREATE TABLE calls (
 );
 CREATE UNIQUE INDEX calls_by_call ON calls (organization, call);
 
--- Append-only. One row is a whole booking: `kind` names both sides.
-CREATE TABLE ledger (
+-- Append-only: what a step moved and what subscribers are told of it, in order. They lie in one table so
+-- that a step that does both still writes one page.
+CREATE TABLE journal (
     id           INTEGER PRIMARY KEY,
     organization INTEGER NOT NULL,
     call         BLOB NOT NULL,
-    kind         TEXT NOT NULL CHECK (kind IN ('reserve', 'extend', 'charge', 'release')),
-    amount       INTEGER NOT NULL CHECK (amount >= 0),
-    day          INTEGER NOT NULL,
-    at           INTEGER NOT NULL
+    kind         TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    amount       INTEGER CHECK (amount >= 0),
+    day          INTEGER,
+    CHECK ((kind IN ('reserve', 'extend', 'charge', 'release')) = (amount IS NOT NULL AND day IS NOT NULL))
 );
 
--- The ledger's charges summed by day.
+-- One row is a whole booking: `kind` names both sides.
+CREATE VIEW ledger AS
+    SELECT id, organization, call, kind, amount, day, at FROM journal WHERE amount IS NOT NULL;
+
+-- Facts for subscribers.
+CREATE VIEW outbox AS
+    SELECT id, organization, call, kind, at FROM journal WHERE amount IS NULL;
+
+-- The ledger's charges summed by day, up to `alive.summed`; what came after is added when it is read.
 CREATE TABLE spend (
     organization INTEGER NOT NULL,
     day          INTEGER NOT NULL,
     spent        INTEGER NOT NULL,
     PRIMARY KEY (organization, day)
 ) WITHOUT ROWID;
-
--- Facts for subscribers, in order.
-CREATE TABLE outbox (
-    id           INTEGER PRIMARY KEY,
-    organization INTEGER NOT NULL,
-    call         BLOB NOT NULL,
-    kind         TEXT NOT NULL,
-    at           INTEGER NOT NULL
-);
 
 -- Answers to requests with an Idempotency-Key, oldest first.
 CREATE TABLE answers (
@@ -75,8 +79,10 @@ CREATE TABLE answers (
     at         INTEGER NOT NULL
 );
 
--- When the process was last known to live, while calls did.
+-- When the process was last known to live, while calls did, and up to where `spend` sums the journal.
 CREATE TABLE alive (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    at INTEGER NOT NULL
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    at     INTEGER,
+    summed INTEGER NOT NULL
 );
+INSERT INTO alive VALUES (1, NULL, 0);

@@ -7,7 +7,11 @@ use rusqlite::{Connection, named_params, params};
 use super::{answers, json};
 use crate::guardrails::{Account, Refusal, Rules};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
-use crate::store::{Applied, Commit, Committed, Entry, EntryKind, Phase, Write, apply};
+use crate::store::{Applied, Commit, Committed, Entry, Phase, Write, apply};
+
+/// By how much the row of a call grows after its admission, at most, when nothing is out of the ordinary:
+/// the other leg, both dialogs.
+const ROOM: i64 = 1_200;
 
 /// The accounts, in memory and in the file: what the guardrails decide on, and the statements that
 /// write what they decided.
@@ -89,18 +93,11 @@ fn append(tx: &Connection, organization: i64, commit: &Commit, entries: &[Entry]
     let at = micros(commit.at);
     for Entry { kind, amount, day } in entries {
         let (call, amount) = (commit.call.to_bytes(), amount.as_micros());
-        tx.prepare_cached("INSERT INTO ledger (organization, call, kind, amount, day, at) VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![organization, call, kind.as_str(), amount, day.0, at])?;
-        if *kind == EntryKind::Charge {
-            tx.prepare_cached(
-                "INSERT INTO spend (organization, day, spent) VALUES (?, ?, ?)
-                 ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
-            )?
-            .execute(params![organization, day.0, amount])?;
-        }
+        tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, amount, day) VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![organization, call, kind.as_str(), at, amount, day.0])?;
     }
     for fact in &commit.facts {
-        tx.prepare_cached("INSERT INTO outbox (organization, call, kind, at) VALUES (?, ?, ?, ?)")?
+        tx.prepare_cached("INSERT INTO journal (organization, call, kind, at) VALUES (?, ?, ?, ?)")?
             .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at])?;
     }
     Ok(())
@@ -110,8 +107,9 @@ fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, wri
     let record = &write.record;
     tx.prepare_cached(
         "INSERT INTO live (id, organization, call, reserved, day, status, user_id, from_number, to_number, created_at,
-                           record, snapshot)
-         VALUES (:id, :organization, :call, :reserved, :day, :status, :user, :from, :to, :created, :record, :snapshot)",
+                           record, snapshot, room)
+         VALUES (:id, :organization, :call, :reserved, :day, :status, :user, :from, :to, :created, :record, :snapshot,
+                 zeroblob(:room))",
     )?
     .execute(named_params! {
         ":id": id,
@@ -126,6 +124,7 @@ fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, wri
         ":created": micros(record.created_at),
         ":record": json(record)?,
         ":snapshot": commit.snapshot.as_deref(),
+        ":room": ROOM,
     })
     .map(drop)
 }
@@ -133,7 +132,7 @@ fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, wri
 fn update_live(tx: &Connection, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE live SET reserved = :reserved, status = :status, record = :record,
-                         snapshot = coalesce(:snapshot, snapshot)
+                         snapshot = coalesce(:snapshot, snapshot), room = NULL
          WHERE call = :call",
     )?
     .execute(named_params! {
@@ -163,7 +162,7 @@ fn insert_final(tx: &Connection, record: &CallRecord) -> rusqlite::Result<()> {
 /// Leaves of a call's row only what takes down late answers.
 fn keep_snapshot(tx: &Connection, commit: &Commit) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "UPDATE live SET reserved = 0, record = NULL, snapshot = coalesce(:snapshot, snapshot)
+        "UPDATE live SET reserved = 0, record = NULL, room = NULL, snapshot = coalesce(:snapshot, snapshot)
          WHERE call = :call",
     )?
     .execute(named_params! {
@@ -171,6 +170,18 @@ fn keep_snapshot(tx: &Connection, commit: &Commit) -> rusqlite::Result<()> {
         ":snapshot": commit.snapshot.as_deref(),
     })
     .map(drop)
+}
+
+/// Adds the charges since the last time to the sums by day.
+pub(super) fn sum_up(tx: &Connection) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO spend (organization, day, spent)
+         SELECT organization, day, sum(amount) FROM journal
+         WHERE id > (SELECT summed FROM alive) AND kind = 'charge' GROUP BY organization, day
+         ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
+    )?
+    .execute([])?;
+    tx.prepare_cached("UPDATE alive SET summed = (SELECT coalesce(max(id), 0) FROM journal)")?.execute([]).map(drop)
 }
 
 /// Drops what was kept of calls that are over. A call that is not over yet stays.

@@ -96,8 +96,9 @@ impl SqliteStore {
     ) -> Result<(Self, Recovered), StoreError> {
         let lock = schema::lock(path)?;
         let rules = directory::rules(declared)?;
-        let db = schema::open_writer(path)?;
+        let mut db = schema::open_writer(path)?;
         recover::enrol(&db, rules.keys().cloned())?;
+        recover::sum_up(&mut db)?;
         let books = recover::books(&db, &rules, wall_clock())?;
         let recovered = recover::recovered(&db)?;
         let orders = Arc::new(Queue::new());

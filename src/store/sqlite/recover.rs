@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::books::{Books, Owner, micros};
+use super::books::{self, Books, Owner, micros};
 use crate::guardrails::{Account, Attempt, Lease, Rules};
 use crate::model::{CallId, CallRecord, Day, Money, OrganizationId, Timestamp};
 use crate::store::{Recovered, Unfinished};
@@ -52,6 +52,13 @@ pub(super) fn enrol(db: &Connection, names: impl Iterator<Item = OrganizationId>
     Ok(())
 }
 
+/// Adds up what the previous process had not yet.
+pub(super) fn sum_up(db: &mut Connection) -> rusqlite::Result<()> {
+    let tx = db.transaction()?;
+    books::sum_up(&tx)?;
+    tx.commit()
+}
+
 fn leases(db: &Connection) -> rusqlite::Result<BTreeMap<i64, Vec<Lease>>> {
     let mut leases: BTreeMap<i64, Vec<Lease>> = BTreeMap::new();
     let mut select =
@@ -74,7 +81,14 @@ fn leases(db: &Connection) -> rusqlite::Result<BTreeMap<i64, Vec<Lease>>> {
 }
 
 fn spent(db: &Connection, organization: i64, oldest: Day) -> rusqlite::Result<Vec<(Day, Money)>> {
-    let mut select = db.prepare_cached("SELECT day, spent FROM spend WHERE organization = ? AND day >= ?")?;
+    let mut select = db.prepare_cached(
+        "SELECT day, sum(spent) FROM (
+             SELECT day, spent FROM spend WHERE organization = ?1
+             UNION ALL
+             SELECT day, amount FROM journal
+             WHERE id > (SELECT summed FROM alive) AND kind = 'charge' AND organization = ?1)
+         WHERE day >= ?2 GROUP BY day",
+    )?;
     let days = select
         .query_map(params![organization, oldest.0], |row| Ok((Day(row.get(0)?), Money::from_micros(row.get(1)?))))?;
     days.collect()
@@ -86,7 +100,7 @@ fn admitted(db: &Connection, now: Timestamp) -> rusqlite::Result<BTreeMap<i64, V
     let mut admitted: BTreeMap<i64, Vec<Timestamp>> = BTreeMap::new();
     let from = micros(now - Duration::from_secs(60));
     let mut select =
-        db.prepare_cached("SELECT organization, at, kind = 'reserve' FROM ledger ORDER BY id DESC LIMIT ?")?;
+        db.prepare_cached("SELECT organization, at, kind = 'reserve' FROM journal ORDER BY id DESC LIMIT ?")?;
     let mut rows = select.query([LEDGER_TAIL])?;
     while let Some(row) = rows.next()? {
         let at: i64 = row.get(1)?;
@@ -103,7 +117,7 @@ fn admitted(db: &Connection, now: Timestamp) -> rusqlite::Result<BTreeMap<i64, V
 
 /// The calls to take up.
 pub(super) fn recovered(db: &Connection) -> rusqlite::Result<Recovered> {
-    let last_alive = db.query_row("SELECT at FROM alive", [], |row| row.get(0)).optional()?.map(timestamp);
+    let last_alive = db.query_row("SELECT at FROM alive", [], |row| row.get::<_, Option<i64>>(0))?.map(timestamp);
     let mut select = db.prepare(
         "SELECT live.call, organization.name, coalesce(live.record, calls.record), live.snapshot
          FROM live JOIN organization ON organization.id = live.organization

@@ -14,7 +14,7 @@ use metrics::{describe_histogram, histogram};
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::{error, info};
 
-use super::books::{Books, forget, micros};
+use super::books::{Books, forget, micros, sum_up};
 use super::queue::Queue;
 use super::{answers, recover, wall_clock};
 use crate::guardrails::{Account, Rules};
@@ -24,7 +24,7 @@ use crate::store::{Commit, Committed, Idempotency};
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
 
-/// How often the file is told that the process lives, and calls that are over and old answers are dropped.
+/// How often what can wait is written: that the process lives, what was spent, which calls are forgotten.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
@@ -219,7 +219,8 @@ impl Writer {
         if beat {
             forget(&tx, &self.forgotten)?;
             let now = wall_clock();
-            tx.prepare_cached("INSERT OR REPLACE INTO alive (id, at) VALUES (1, ?)")?.execute([micros(now)])?;
+            sum_up(&tx)?;
+            tx.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
             answers::purge(&tx, now)?;
         }
         tx.commit()?;
