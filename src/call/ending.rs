@@ -152,6 +152,7 @@ impl Call {
                     if self.party(side).phase == Phase::Answered {
                         out.push(CallAction::Leg(side, LegCommand::End(Cause::of(end.reason))));
                     }
+                    self.keep_strays(side, out);
                 }
             }
             Committed::Admitted { .. }

@@ -36,10 +36,16 @@ pub(super) struct Party {
     pub media_open: bool,
     pub stats: Option<LegStats>,
     pub meter: Meter,
-    /// How many unwanted answers are being made durable.
-    pub strays: Option<u32>,
+    pub strays: Strays,
     pub invited_at: Option<Timestamp>,
     pub ring_ended_at: Option<Timestamp>,
+}
+
+/// Unwanted answers on their way to the disk; counted from the leg's first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Strays {
+    pub reported: Option<u32>,
+    pub committing: Option<u32>,
 }
 
 impl Party {
@@ -55,7 +61,7 @@ impl Party {
             media_open: false,
             stats: None,
             meter: Meter::default(),
-            strays: None,
+            strays: Strays::default(),
             invited_at: None,
             ring_ended_at: None,
         }

@@ -1,8 +1,8 @@
 //! Answers that nobody wants: of a second fork, or crossing a CANCEL.
 //!
 //! An acknowledged dialog that no snapshot knows would survive a crash at the phone and nowhere else. So a
-//! stray answer becomes durable first, and is acknowledged and ended afterwards; until then its phone
-//! repeats it, which also asks again for what could not be committed.
+//! stray answer becomes durable first, and is acknowledged and ended afterwards. What could not be committed
+//! is asked for again when its phone repeats the answer.
 
 use super::state::State;
 use super::{Call, CallAction, StepKind};
@@ -12,20 +12,32 @@ use crate::store::{Committed, Step};
 
 impl Call {
     pub(super) fn stray(&mut self, side: Side, known: u32, out: &mut Vec<CallAction>) {
-        // While the settlement is on its way, a snapshot beside it could be taken for a settled one.
+        self.party_mut(side).strays.reported = Some(known);
+        self.keep_strays(side, out);
+    }
+
+    /// One commit at a time, and none while the settlement is on its way: a snapshot beside it could be
+    /// taken for a settled one.
+    pub(super) fn keep_strays(&mut self, side: Side, out: &mut Vec<CallAction>) {
         let settling = matches!(&self.state, State::Ending(ending) if !ending.is_settled());
-        let party = self.party_mut(side);
-        if settling || party.strays.is_some() {
+        let strays = &mut self.party_mut(side).strays;
+        if settling || strays.committing.is_some() {
             return;
         }
-        party.strays = Some(known);
-        self.commit(StepKind::TakeDown(side), Step::Keep, Vec::new(), out);
+        strays.committing = strays.reported.take();
+        if strays.committing.is_some() {
+            self.commit(StepKind::TakeDown(side), Step::Keep, Vec::new(), out);
+        }
     }
 
     pub(super) fn strays_durable(&mut self, side: Side, committed: &Committed, out: &mut Vec<CallAction>) {
-        let strays = self.party_mut(side).strays.take();
-        if let (Committed::Done, Some(known)) = (committed, strays) {
+        let strays = &mut self.party_mut(side).strays;
+        let durable = strays.committing.take().filter(|_| *committed == Committed::Done);
+        // Meanwhile the same ones may have been reported again.
+        strays.reported = strays.reported.filter(|reported| durable.is_some_and(|known| *reported > known));
+        if let Some(known) = durable {
             out.push(CallAction::Leg(side, LegCommand::TakeDown { known }));
+            self.keep_strays(side, out);
         }
     }
 }
