@@ -33,6 +33,11 @@ impl Clients {
         RequestId(self.last)
     }
 
+    /// Was this asked before and not answered yet?
+    pub fn is_waiting(&self, request: Request) -> bool {
+        self.pending.values().any(|pending| *pending == request)
+    }
+
     /// The connections break; what was asked on them.
     pub fn crash(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.pending).into_values().collect()

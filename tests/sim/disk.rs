@@ -274,6 +274,16 @@ fn falsify(mutant: Mutant, write: &mut Write) {
 }
 
 impl Tables {
+    pub fn snapshot(&self, call: CallId) -> Option<&str> {
+        let snapshot = self.calls.get(&call)?.snapshot.as_deref()?;
+        std::str::from_utf8(snapshot).ok()
+    }
+
+    /// Would the next process know of the dialog that the phone calls by this tag?
+    pub fn knows(&self, call: CallId, tag: &str) -> bool {
+        self.snapshot(call).is_some_and(|snapshot| snapshot.contains(&format!("\"{tag}\"")))
+    }
+
     fn take(&mut self, commit: &Commit, write: &Write, mutant: Option<Mutant>) {
         if let (Step::Admit(attempt), Phase::Admitted) = (&commit.step, write.phase) {
             let row = Row {

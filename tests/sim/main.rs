@@ -40,7 +40,20 @@ use world::{Tally, World};
 /// Seeds in `cargo test`.
 const SEEDS: u64 = 1_000;
 /// Seeds that found something once.
-const REGRESSIONS: [u64; 0] = [];
+const REGRESSIONS: [u64; 7] = [
+    // A second fork was acknowledged while the disk did not know of it yet; a crash left it off the hook.
+    7797387466727193526,
+    3950747025044929859,
+    // A restart did not end the strays of a snapshot, and the BYE had been lost with the old process.
+    4869738763759130073,
+    12037769150888979124,
+    // A 200 crossed the CANCEL and fell into the settlement: its phone had to repeat it before it was told.
+    18043612922238756739,
+    // All provisional answers are lost, so no CANCEL may be sent: the check expected one.
+    4061845076067560788,
+    // A session id began with the same six digits as a number: the masking check took it for the number.
+    4516516605768141194,
+];
 /// Seeds within which each mutant must be found.
 const MUTANT_SEEDS: u64 = 60;
 
@@ -132,10 +145,10 @@ fn explore(until: Instant, seeds: u64) -> (Tally, u64, Option<u64>) {
 }
 
 fn report(tally: &Tally, seeds: u64, mutants: usize) {
-    let Tally { calls, invites, answered, crashes, packets, lost, gaps, .. } = tally;
+    let Tally { calls, invites, answered, crashes, packets, lost, .. } = tally;
     println!(
         "sim: {seeds} seeds, {calls} calls, {invites} INVITEs, {answered} answered, {crashes} crashes, \
-         {packets} packets, {lost} lost, {gaps} legs lost in the known gap, {mutants} mutants found"
+         {packets} packets, {lost} lost, {mutants} mutants found"
     );
 }
 
@@ -195,6 +208,5 @@ impl Tally {
         self.packets += other.packets;
         self.lost += other.lost;
         self.steps += other.steps;
-        self.gaps += other.gaps;
     }
 }

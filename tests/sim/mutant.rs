@@ -7,6 +7,8 @@ use crate::checks::Check;
 pub enum Mutant {
     /// The store answers before the data is durable.
     AnswersEarly,
+    /// It does so for what asks the guardrails nothing: the answers of phones.
+    KeepsEarly,
     /// A crash takes every call out of the tables.
     DiskLosesCalls,
     /// Settled twice in the ledger.
@@ -46,8 +48,9 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::AnswersEarly,
+        Mutant::KeepsEarly,
         Mutant::DiskLosesCalls,
         Mutant::ChargesTwice,
         Mutant::TellsTwice,
@@ -72,6 +75,7 @@ impl Mutant {
     pub fn found_by(self) -> &'static [Check] {
         match self {
             Mutant::AnswersEarly => &[Check::Barrier, Check::Permit],
+            Mutant::KeepsEarly => &[Check::Barrier],
             Mutant::DiskLosesCalls => &[Check::Orphan, Check::Record, Check::Charge],
             Mutant::ChargesTwice => &[Check::Charge],
             Mutant::TellsTwice => &[Check::Event],

@@ -34,6 +34,8 @@ pub struct Scenario {
     pub crashes: Vec<Crash>,
     /// Drain instead of hang-ups, at this moment.
     pub drain: Option<Duration>,
+    /// How often each trunk is asked whether it lives.
+    pub ping: Option<Duration>,
 }
 
 /// One dial and both its phones.
@@ -131,6 +133,7 @@ impl Scenario {
             },
             crashes: if kind == Kind::Crashing { crashes(rng) } else { Vec::new() },
             drain: rng.chance(100).then(|| rng.millis(5_000, 60_000)),
+            ping: rng.chance(250).then(|| rng.millis(1_000, 30_000)),
         }
     }
 

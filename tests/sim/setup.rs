@@ -44,7 +44,7 @@ pub fn stranger() -> Flow {
     Flow { remote, ..flow(Side::User) }
 }
 
-fn trunk(side: Side) -> Arc<Trunk> {
+fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
     let (name, prefixes) = match side {
         Side::User => ("a", vec!["+1".to_owned()]),
         Side::Destination => ("b", vec!["+44".to_owned(), "+49".to_owned()]),
@@ -64,16 +64,16 @@ fn trunk(side: Side) -> Arc<Trunk> {
         prefixes,
         priority: 1,
         weight: 1,
-        ping: None,
+        ping,
         codecs: vec![Codec::Pcmu, Codec::Pcma],
     })
 }
 
-pub fn config() -> SwitchConfig {
+pub fn config(ping: Option<Duration>) -> SwitchConfig {
     SwitchConfig {
         endpoint: EndpointConfig {
             listeners: vec![Listener { transport: Transport::Udp, local: SERVER, advertised: SERVER }],
-            trunks: Side::BOTH.map(trunk).to_vec(),
+            trunks: Side::BOTH.map(|side| trunk(side, ping)).to_vec(),
             product: "revbridge".into(),
         },
         media: MediaConfig {

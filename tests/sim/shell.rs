@@ -1,6 +1,6 @@
 //! The media threads as the switch sees them: commands in, events back after a while. No audio.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use revbridge::media::{LegStats, MediaCommand, MediaEvent, PortPair, Source};
@@ -22,6 +22,8 @@ struct Stream {
 #[derive(Debug)]
 pub struct Shell {
     streams: BTreeMap<LegId, Stream>,
+    /// Legs that opened one, or tried to, in this life of the process.
+    known: BTreeSet<LegId>,
     /// When each pair was closed last.
     closed: BTreeMap<PortPair, Timestamp>,
     /// Opens that failed in this life of the process: their pairs are somebody else's.
@@ -33,13 +35,15 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(plan: MediaPlan, rest: Duration, rng: Rng) -> Self {
-        Self { streams: BTreeMap::new(), closed: BTreeMap::new(), failed: 0, rest, plan, rng }
+        let (streams, known, closed) = Default::default();
+        Self { streams, known, closed, failed: 0, rest, plan, rng }
     }
 
-    /// The process is gone, and every socket with it.
-    pub fn crash(&mut self) {
+    /// The process is gone, and every socket with it; late packets still come.
+    pub fn crash(&mut self, now: Timestamp) {
+        self.closed.extend(self.streams.values().map(|stream| (stream.port, now)));
         self.streams.clear();
-        self.closed.clear();
+        self.known.clear();
         self.failed = 0;
     }
 
@@ -62,6 +66,9 @@ impl Shell {
         healthy: bool,
         checks: &mut Checks,
     ) -> Vec<(Duration, LegId, MediaEvent)> {
+        if !matches!(command, MediaCommand::Open { .. }) {
+            checks.unless(self.known.contains(&leg), Check::Ports, || format!("{leg:?} never opened a stream"));
+        }
         match command {
             MediaCommand::Open { port, .. } => self.on_open(now, leg, port, healthy, checks),
             MediaCommand::Remote(_) => self.on_remote(leg, healthy),
@@ -78,6 +85,7 @@ impl Shell {
         healthy: bool,
         checks: &mut Checks,
     ) -> Vec<(Duration, LegId, MediaEvent)> {
+        self.known.insert(leg);
         if let Some((other, _)) = self.streams.iter().find(|(_, s)| s.port == port) {
             checks.fail(Check::Ports, format!("{leg:?} opens {port:?}, which {other:?} has"));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use revbridge::events::FactKind;
 use revbridge::guardrails::Limits;
-use revbridge::model::{CallId, CallRecord, Day, Money, OrganizationId, Status, Timestamp};
+use revbridge::model::{CallId, CallRecord, Day, E164, Money, OrganizationId, Status, Timestamp};
 use revbridge::store::{Committed, EntryKind, Phase, Step, Write};
 
 use super::{Check, Checks};
@@ -15,6 +15,10 @@ use crate::disk::{Tables, Written};
 pub struct Books {
     calls: BTreeMap<CallId, Entry>,
     organizations: BTreeMap<OrganizationId, Sums>,
+    /// Phones A that were dialled: the world dials each once, and repeats that at most with its key.
+    dialled: BTreeSet<E164>,
+    /// Whose settlement could not be made durable at first.
+    failed: BTreeSet<CallId>,
 }
 
 /// One call so far.
@@ -39,11 +43,19 @@ impl Books {
     pub fn calls(&self) -> usize {
         self.calls.len()
     }
+
+    /// Whoever asked for the end of this call was told that it is decided, though not durable.
+    pub fn settling_failed(&self, call: CallId) -> bool {
+        self.failed.contains(&call)
+    }
 }
 
 impl Checks {
     /// One commit has become durable.
     pub fn on_durable(&mut self, written: &Written) {
+        if let (Step::Settle { .. }, Committed::Unavailable) = (&written.commit.step, &written.committed) {
+            self.books.failed.insert(written.commit.call);
+        }
         let Some(write) = &written.write else { return };
         match (&written.commit.step, &written.committed) {
             (Step::Admit(_), Committed::Admitted { .. }) => self.on_admitted(written, write),
@@ -59,6 +71,8 @@ impl Checks {
         let entry = Entry { status: Status::Queued, reserved: write.reserved, day, terminal: None, ends: 0 };
         let twice = self.books.calls.insert(commit.call, entry).is_some();
         self.unless(!twice, Check::Record, || format!("{} is admitted twice", commit.call));
+        let first = self.books.dialled.insert(commit.record.connect_number);
+        self.unless(first, Check::Record, || format!("{} is a second call for one dial", commit.call));
         let sums = self.books.organizations.entry(commit.organization.clone()).or_default();
         sums.live.insert(commit.call);
         sums.admitted.push(commit.at);

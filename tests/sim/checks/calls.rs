@@ -8,7 +8,7 @@ use revbridge::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp}
 
 use super::{Check, Checks};
 use crate::phone::plan::Session;
-use crate::phone::{Fate, Phone};
+use crate::phone::{Fate, Phone, T1};
 use crate::reference;
 use crate::scenario::{CallPlan, Scenario};
 
@@ -142,6 +142,18 @@ impl Checks {
         }
         self.on_codecs(story);
         self.on_cost(story);
+        self.on_unwanted(story);
+    }
+
+    /// An answer that crosses its CANCEL is taken down before its phone has to repeat it.
+    fn on_unwanted(&mut self, story: &Story<'_>) {
+        let phones = [story.a, story.b].into_iter().flatten();
+        for phone in phones.filter(|phone| story.scenario.is_clean() && phone.was_unwanted()) {
+            let talked = phone.dialogs.iter().filter_map(|d| d.talked(story.now)).max().unwrap_or_default();
+            self.unless(talked < T1, Check::Orphan, || {
+                format!("{} was told after {talked:?} that nobody wants it", phone.name())
+            });
+        }
     }
 
     fn on_codecs(&mut self, story: &Story<'_>) {
@@ -172,7 +184,7 @@ impl Checks {
             talk.iter().zip(&story.prices).map(|(talk, price)| reference::price(price, adjust(*talk))).sum()
         };
         // Not billed: an answer as the ringing ends, and one that leaves nothing to talk with.
-        let void = story.a.is_some_and(Phone::was_canceled) || record.end_reason == Some(EndReason::NoCommonCodec);
+        let void = story.a.is_some_and(Phone::was_unwanted) || record.end_reason == Some(EndReason::NoCommonCodec);
         let least = if void { 0 } else { sum(&|talk| talk.saturating_sub(slack)) };
         let most = sum(&|talk| if talk.is_zero() { talk } else { talk + slack });
         let cost = record.cost.as_micros();

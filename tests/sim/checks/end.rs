@@ -8,22 +8,11 @@ use crate::setup::PORT_PAIRS;
 use crate::shell::Shell;
 
 impl Checks {
-    /// `may_gap`: the network lost packets and the process crashed.
-    pub fn on_quiet<'a>(
-        &mut self,
-        gauges: Gauges,
-        shell: &Shell,
-        phones: impl Iterator<Item = &'a Phone>,
-        may_gap: bool,
-    ) {
+    pub fn on_quiet<'a>(&mut self, gauges: Gauges, shell: &Shell, phones: impl Iterator<Item = &'a Phone>) {
         for phone in phones {
-            // A known gap: the dialog of an answer that nobody wants is not durable. When its one BYE is
-            // lost and the process dies before it is sent again, the next process does not know of it.
-            let said_bye = |tag: &str| self.wire.said_bye(phone.call_id(), tag);
-            let gap = may_gap && phone.dialogs.iter().filter(|d| d.is_up()).all(|d| said_bye(&d.tag));
-            self.gaps += u64::from(gap && phone.is_up());
-            self.unless(gap || !phone.is_up(), Check::Orphan, || format!("{} is still off the hook", phone.name()));
-            self.unless(!phone.waits_for_cancel(), Check::Orphan, || format!("{} still rings", phone.name()));
+            self.unless(!phone.is_up(), Check::Orphan, || format!("{} is still off the hook", phone.name()));
+            let rings = phone.waits_for_cancel() && self.wire.may_cancel(phone.call_id());
+            self.unless(!rings, Check::Orphan, || format!("{} still rings", phone.name()));
         }
         let streams = shell.open();
         self.unless(streams == 0, Check::Ports, || format!("{streams} streams are still open"));

@@ -7,7 +7,7 @@ use memchr::memmem;
 use revbridge::model::Side;
 
 /// What only one side knows. The phones put their mark into every field that they may fill; numbers
-/// of a side share a prefix that occurs nowhere else.
+/// of a side share a prefix that occurs nowhere else, too long for a random session id to begin with it.
 pub struct Secrets {
     pub mark: &'static str,
     pub digits: &'static str,
@@ -20,13 +20,13 @@ pub fn secrets(side: Side) -> &'static Secrets {
     match side {
         Side::User => &Secrets {
             mark: "kanarya",
-            digits: "1415777",
+            digits: "141577700",
             spellings: &["415-777", "415 777", "(415)", "415.777"],
             hosts: &["192.0.2.", "172.16.1."],
         },
         Side::Destination => &Secrets {
             mark: "kanaryb",
-            digits: "4420794",
+            digits: "4420794000",
             spellings: &["20-794", "20 794", "(0)20", "20.794"],
             hosts: &["198.51.100.", "172.16.2."],
         },

@@ -73,8 +73,6 @@ pub struct Checks {
     pub violation: Option<Violation>,
     pub wire: Wire,
     pub books: Books,
-    /// Legs left up by the known gap that `end` describes.
-    pub gaps: u64,
 }
 
 impl Checks {

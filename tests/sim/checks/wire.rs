@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use revbridge::model::{CallId, CommitId, LegId, Side};
+use revbridge::model::{LegId, Side};
 use rsip::Method;
 use rsip::prelude::*;
 
 use super::{Check, Checks, masking};
+use crate::disk::Tables;
 use crate::phone::{message, message::Incoming, sdp};
 
 /// A permit that is durable.
@@ -24,66 +25,34 @@ pub struct Wire {
     pub legs: BTreeMap<String, LegId>,
     /// Call-IDs, tags, session ids: on which side each was seen first.
     tokens: BTreeMap<String, Side>,
-    /// Commits that left the switch and are not durable yet.
-    in_flight: BTreeMap<CallId, BTreeSet<CommitId>>,
     /// Requests that left before, by Call-ID, branch and method: the same again is a retransmission.
     sent: BTreeSet<(String, String, &'static str)>,
-    /// The To tag of the first 2xx that reached the switch for each Call-ID: the dialog that counts.
-    main: BTreeMap<String, String>,
-    /// Dialogs for which a BYE left, by Call-ID and To tag.
-    byes: BTreeSet<(String, String)>,
-    /// Call-IDs whose phone hung up: an ACK to it has nothing to bill any more.
-    hung_up: BTreeSet<String>,
+    /// Call-IDs of which the server has heard a provisional answer.
+    ringing: BTreeSet<String>,
     /// The last CSeq number of each Call-ID.
     cseqs: BTreeMap<String, u32>,
     pub invites: u64,
 }
 
 impl Wire {
-    /// A step that allows something is on its way; a settlement allows nothing.
-    pub fn committing(&mut self, call: CallId, id: CommitId) {
-        self.in_flight.entry(call).or_default().insert(id);
+    /// A provisional answer reaches the switch.
+    pub fn rings(&mut self, call_id: String) {
+        self.ringing.insert(call_id);
     }
 
-    pub fn durable(&mut self, call: CallId, id: CommitId) {
-        if let Some(ids) = self.in_flight.get_mut(&call) {
-            ids.remove(&id);
-        }
-    }
-
-    pub fn crashed(&mut self) {
-        self.in_flight.clear();
-    }
-
-    /// A 2xx or a BYE reaches the switch.
-    pub fn heard(&mut self, message: &Incoming) {
-        match (message.request(), &message.to_tag) {
-            (Some(_), _) => {
-                self.hung_up.insert(message.call_id.clone());
-            }
-            (None, Some(tag)) if message.method == Method::Invite => {
-                self.main.entry(message.call_id.clone()).or_insert_with(|| tag.clone());
-            }
-            (None, _) => {}
-        }
+    /// RFC 3261 §9.1: no CANCEL before a provisional answer, so none to a phone of which all were lost.
+    pub fn may_cancel(&self, call_id: &str) -> bool {
+        self.ringing.contains(call_id)
     }
 
     pub fn grant(&mut self, granted: Granted) {
         self.granted.push(granted);
     }
-
-    pub fn said_bye(&self, call_id: &str, tag: &str) -> bool {
-        self.byes.contains(&(call_id.to_owned(), tag.to_owned()))
-    }
-
-    pub fn waits(&self, call: CallId) -> bool {
-        self.in_flight.get(&call).is_some_and(|ids| !ids.is_empty())
-    }
 }
 
 impl Checks {
     /// A message that leaves for `side`'s phones.
-    pub fn on_sent(&mut self, side: Side, message: &Incoming, bytes: &[u8]) {
+    pub fn on_sent(&mut self, side: Side, message: &Incoming, bytes: &[u8], tables: &Tables) {
         if let Some(what) = masking::leak(side.other(), bytes) {
             self.fail(Check::Masking, format!("{what} of {:?} in {}", side.other(), message.summary()));
         }
@@ -95,27 +64,16 @@ impl Checks {
         if request.method == Method::Invite && message.to_tag.is_none() {
             self.on_invite(side, message, request);
         }
-        if let (Method::Bye, Some(tag)) = (request.method, &message.to_tag) {
-            self.wire.byes.insert((message.call_id.clone(), tag.clone()));
-        }
         let first = self.wire.sent.insert((message.call_id.clone(), message.branch.clone(), name(request.method)));
         let leg = self.wire.legs.get(&message.call_id).copied();
-        let ends_stray = message.to_tag.is_some() && self.wire.main.get(&message.call_id) != message.to_tag.as_ref();
         if first && !matches!(request.method, Method::Ack | Method::Cancel) {
             self.on_cseq(message);
         }
-        let over = self.wire.hung_up.contains(&message.call_id);
-        let allows_nothing = request.method == Method::Ack && (over || ends_stray || self.is_ack_of_refusal(message));
         match leg {
             // After a restart nobody knows whether the INVITE left; it was allowed to.
             None if request.method == Method::Cancel && self.was_permitted(side, request) => {}
             None => self.fail(Check::Permit, format!("{} of no leg", message.summary())),
-            // What ends a leg allows nothing, so it waits for nothing.
-            Some(_) if matches!(request.method, Method::Bye | Method::Cancel) => {}
-            Some(leg) if first && !allows_nothing && self.wire.waits(leg.call) => {
-                self.fail(Check::Barrier, format!("{} of {leg:?} before its commit is durable", message.summary()));
-            }
-            Some(_) => {}
+            Some(leg) => self.on_barrier(leg, message, request.method, tables),
         }
     }
 
@@ -133,6 +91,18 @@ impl Checks {
         }
         let used = self.wire.legs.values().filter(|l| **l == leg).count();
         self.unless(used <= permits, Check::Permit, || format!("{leg:?} used {used} permits of {permits}"));
+    }
+
+    /// What a dead process leaves behind at the phones must be what its tables tell the next one: the leg
+    /// of each INVITE, the dialog of each acknowledged answer, wanted or not. What ends a leg may leave at
+    /// any time.
+    fn on_barrier(&mut self, leg: LegId, message: &Incoming, method: Method, tables: &Tables) {
+        let known = match (method, &message.to_tag) {
+            (Method::Invite, None) => tables.snapshot(leg.call).is_some(),
+            (Method::Ack, Some(tag)) if !self.is_ack_of_refusal(message) => tables.knows(leg.call, tag),
+            _ => true,
+        };
+        self.unless(known, Check::Barrier, || format!("{} of {leg:?} before it is durable", message.summary()));
     }
 
     /// RFC 3261 §12.2.1.1: it only goes up. A crash may leave gaps, and never makes it go back.

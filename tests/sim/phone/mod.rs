@@ -146,6 +146,8 @@ pub struct Phone {
     last_response: Option<String>,
     challenges: u32,
     canceled: bool,
+    /// A CANCEL came, in time or not.
+    unwanted: bool,
     pub dialogs: Vec<Dialog>,
     clients: BTreeMap<String, Client>,
     branches: u32,
@@ -174,6 +176,7 @@ impl Phone {
             last_response: None,
             challenges: 0,
             canceled: false,
+            unwanted: false,
             dialogs,
             clients: BTreeMap::new(),
             branches: 0,
@@ -227,14 +230,12 @@ impl Phone {
 
     /// Off the hook, and able to hear that it should hang up.
     pub fn is_up(&self) -> bool {
-        !self.is_deaf() && self.dialogs.iter().any(Dialog::is_up)
+        self.up().next().is_some()
     }
 
-    /// In a conversation that the server acknowledged, or ringing: it must be told at once when the
-    /// server cannot go on. An answer that was not acknowledged has to be repeated first.
-    pub fn is_owned(&self) -> bool {
-        let acked = !self.is_deaf() && self.dialogs.iter().any(|d| d.is_up() && d.acked);
-        acked || self.waits_for_cancel()
+    /// The dialogs in which it talks, by their forks.
+    pub fn up(&self) -> impl Iterator<Item = (usize, &Dialog)> {
+        self.dialogs.iter().enumerate().filter(|(_, dialog)| !self.is_deaf() && dialog.is_up())
     }
 
     fn is_ringing(&self) -> bool {
@@ -256,8 +257,8 @@ impl Phone {
         self.clients.contains_key(branch)
     }
 
-    pub fn was_canceled(&self) -> bool {
-        self.canceled
+    pub fn was_unwanted(&self) -> bool {
+        self.unwanted
     }
 
     pub fn name(&self) -> String {

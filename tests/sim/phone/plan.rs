@@ -118,7 +118,7 @@ impl PhonePlan {
             ringing: rng.chance(800).then(|| rng.millis(0, 900)),
             early: rng.chance(200).then(|| rng.millis(0, 1_500)),
             outcome: Outcome::new(rng, answers),
-            forks: if hostile && rng.chance(100) { 2 + rng.below(2) as usize } else { 1 },
+            forks: if hostile && rng.chance(200) { 2 + rng.below(2) as usize } else { 1 },
             second: (hostile && rng.chance(500)).then(|| rng.millis(0, 3_000)),
             session: match rng.below(20) {
                 0 => Session::NoCommonCodec,
@@ -129,7 +129,7 @@ impl PhonePlan {
             acts,
             hasty: hostile && rng.chance(40),
             deaf: hostile && rng.chance(40),
-            crossing: rng.chance(150).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
+            crossing: rng.chance(250).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
             nonsense: if hostile && rng.chance(250) { 200 } else { 0 },
             record_route: rng.chance(200),
         }

@@ -249,6 +249,7 @@ impl Phone {
         }
         let tag = self.dialogs[0].tag.clone();
         fx.send(response(request, 200, Some(&tag), &[], None));
+        self.unwanted = true;
         if !self.is_ringing() {
             return;
         }

@@ -6,11 +6,12 @@ use revbridge::media::{MediaCommand, MediaEvent};
 use revbridge::model::{LegId, Money, RequestId, Side};
 use revbridge::switch::{Command, Input, Reply};
 
-use super::{Event, World};
+use super::{Event, ORPHAN, World};
 use crate::checks::Check;
 use crate::checks::calls::Story;
 use crate::clients::Request;
 use crate::mutant::Mutant;
+use crate::phone::T2;
 use crate::scenario::LAST_DIAL;
 use crate::setup;
 
@@ -58,8 +59,18 @@ impl World {
             Request::Drain => Command::Drain { deadline: Duration::from_secs(10) },
         };
         self.trace.say(self.now, || format!("ask      {request:?}"));
+        let waiting = self.clients.is_waiting(request);
         let id = self.clients.ask(request);
+        let before = self.ports_left();
         self.input(Input::Api(id, command));
+        if let (true, Request::Dial(_), Some(_)) = (waiting, request, &self.switch) {
+            let taken = before - self.ports_left();
+            self.checks.unless(taken == 0, Check::Ports, || format!("{taken} pairs for a repetition of {request:?}"));
+        }
+    }
+
+    fn ports_left(&self) -> usize {
+        self.switch.as_ref().map_or(0, |switch| switch.gauges(self.now).ports_left)
     }
 
     pub(super) fn reply(&mut self, id: RequestId, reply: &Reply) {
@@ -67,9 +78,18 @@ impl World {
         if self.mutant == Some(Mutant::LosesReplies) && id.0.is_multiple_of(3) {
             return;
         }
-        if let Reply::Dialed { call, .. } = reply {
-            let durable = self.disk.tables.calls.contains_key(call);
-            self.checks.unless(durable, Check::Barrier, || format!("{call} is accepted before it is durable"));
+        match reply {
+            Reply::Dialed { call, .. } => {
+                let durable = self.disk.tables.calls.contains_key(call);
+                self.checks.unless(durable, Check::Barrier, || format!("{call} is accepted before it is durable"));
+            }
+            Reply::Hangup { call, status } => {
+                let row = self.disk.tables.calls.get(call);
+                let durable = row.is_some_and(|row| row.settled && row.record.status == *status);
+                let decided = durable || self.checks.books.settling_failed(*call);
+                self.checks.unless(decided, Check::Barrier, || format!("{call} is hung up before it is durable"));
+            }
+            _ => {}
         }
         self.clients.hear(id, reply, &mut self.checks);
     }
@@ -91,19 +111,43 @@ impl World {
         }
     }
 
-    pub(super) fn audit(&mut self, phones: &[(Side, String)]) {
-        for key in phones {
-            let Some(phone) = self.phones.get(key) else { continue };
-            self.checks.unless(!phone.is_owned(), Check::Orphan, || {
-                format!("{} hears nothing after the restart", phone.name())
+    /// After a restart each phone that rings or talks must be told. At once when the snapshots know of it;
+    /// an answer that they do not know has to be repeated first.
+    pub(super) fn announce_audits(&mut self) {
+        let sound = self.scenario.is_lossless() && self.scenario.disk.slow == 0 && self.scenario.disk.fails == 0;
+        if self.life == 1 || !sound {
+            return;
+        }
+        let round_trip = self.network.longest() * 2;
+        for (key, phone) in &self.phones {
+            let call = self.checks.wire.legs.get(phone.call_id()).map(|leg| leg.call);
+            let known = |tag: &str| call.is_some_and(|call| self.disk.tables.knows(call, tag));
+            let ringing = phone.waits_for_cancel().then_some((ORPHAN, None));
+            let talking = phone.up().map(|(fork, dialog)| {
+                let wait = if known(&dialog.tag) { ORPHAN } else { ORPHAN + T2 };
+                (wait, Some(fork))
             });
+            for (wait, fork) in ringing.into_iter().chain(talking) {
+                let audit = Event::Audit { life: self.life, phone: key.clone(), fork };
+                self.sequence += 1;
+                self.queue.insert((self.now + wait + round_trip, self.sequence), audit);
+            }
         }
     }
 
+    /// `fork`: the dialog that was up, or `None` for a phone that rang.
+    pub(super) fn audit(&mut self, phone: &(Side, String), fork: Option<usize>) {
+        let Some(phone) = self.phones.get(phone) else { return };
+        let told = match fork {
+            Some(fork) => !phone.up().any(|(up, _)| up == fork),
+            None => !phone.waits_for_cancel(),
+        };
+        self.checks.unless(told, Check::Orphan, || format!("{} hears nothing after the restart", phone.name()));
+    }
+
     pub(super) fn finish(&mut self) {
-        let may_gap = self.tally.crashes > 0 && !self.scenario.is_lossless();
         if let Some(switch) = &self.switch {
-            self.checks.on_quiet(switch.gauges(self.now), &self.shell, self.phones.values(), may_gap);
+            self.checks.on_quiet(switch.gauges(self.now), &self.shell, self.phones.values());
         }
         let pending = self.clients.pending();
         self.checks.unless(pending == 0, Check::Reply, || format!("{pending} requests have no answer"));

@@ -59,10 +59,11 @@ enum Event {
     Lower(usize),
     Crash(Duration),
     Start,
-    /// A moment after a start: these phones must have been told that their call is over.
+    /// A while after a start: this phone must have been told that its call is over.
     Audit {
         life: u32,
-        phones: Vec<(Side, String)>,
+        phone: (Side, String),
+        fork: Option<usize>,
     },
     HangUpAll,
 }
@@ -77,7 +78,6 @@ pub struct Tally {
     pub packets: u64,
     pub lost: u64,
     pub steps: u64,
-    pub gaps: u64,
 }
 
 pub struct World {
@@ -186,7 +186,6 @@ impl World {
         }
         self.tally.packets = self.network.carried;
         self.tally.lost = self.network.lost;
-        self.tally.gaps = self.checks.gaps;
         self.tally.invites = self.checks.wire.invites;
         self.tally.calls = self.checks.books.calls() as u64;
         self.tally
@@ -238,7 +237,7 @@ impl World {
             Event::Lower(index) => self.lower(index),
             Event::Crash(down) => self.crash(down),
             Event::Start => self.start(),
-            Event::Audit { life, phones } if life == self.life => self.audit(&phones),
+            Event::Audit { life, phone, fork } if life == self.life => self.audit(&phone, fork),
             Event::Audit { .. } => {}
             Event::HangUpAll => self.hang_up_all(),
         }

@@ -31,7 +31,7 @@ impl World {
             Err(e) => return self.checks.fail(Check::Protocol, format!("not readable: {e}\n{known}")),
         };
         self.trace.say(self.now, || format!("S ─▶ {}   {}", side.letter(), message.summary()));
-        self.checks.on_sent(side, &message, &bytes);
+        self.checks.on_sent(side, &message, &bytes, &self.disk.tables);
         if self.mutant == Some(Mutant::LosesByes) && side == Side::Destination && message.method == rsip::Method::Bye {
             return;
         }
@@ -42,10 +42,9 @@ impl World {
     }
 
     pub(super) fn arrive(&mut self, flow: Flow, bytes: &[u8]) {
-        let telling = bytes.starts_with(b"SIP/2.0 2") || bytes.starts_with(b"BYE ");
-        let message = (telling && self.switch.is_some()).then(|| Incoming::read(bytes).ok()).flatten();
-        if let Some(message) = message {
-            self.checks.wire.heard(&message);
+        let provisional = bytes.starts_with(b"SIP/2.0 1") && self.switch.is_some();
+        if let Some(message) = provisional.then(|| Incoming::read(bytes).ok()).flatten() {
+            self.checks.wire.rings(message.call_id);
         }
         self.input(Input::Packet(flow, bytes));
     }
