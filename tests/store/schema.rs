@@ -89,5 +89,7 @@ fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     assert!(desk.store.ping().is_ok());
     assert!(matches!(desk.commit(admit(&attempts[0])), Committed::Admitted { .. }));
     assert_eq!(desk.commit(settle(&before, Money::ZERO)), Committed::Done);
-    assert_eq!(desk.store.usage(&before.organization, now()).unwrap().unwrap().legs, 2);
+    // The accounts were read again: what was spent since the last summing up is not lost on the way.
+    let usage = desk.store.usage(&before.organization, now()).unwrap().unwrap();
+    assert_eq!((usage.legs, usage.spent), (2, Money::from_micros(100)));
 }

@@ -46,7 +46,7 @@ pub(super) struct Writer {
     pub orders: Arc<Queue<Order>>,
     pub books: Books,
     pub rules: BTreeMap<OrganizationId, Rules>,
-    pub answer: Box<dyn Fn(Vec<(CommitId, Committed)>) + Send>,
+    pub answer: Answer,
     /// Memory and file may differ: a transaction failed, and reading the accounts again did too.
     pub stale: bool,
     /// The last transaction failed.
@@ -54,6 +54,9 @@ pub(super) struct Writer {
     pub last_beat: Option<Instant>,
     pub forgotten: Vec<CallId>,
 }
+
+/// Takes what became of each commit of a transaction.
+type Answer = Box<dyn Fn(Vec<(CommitId, Committed)>) + Send>;
 
 /// Who wants to see an account; there is none for an unknown organization.
 type Show = Box<dyn FnOnce(Option<&Account>) + Send>;
