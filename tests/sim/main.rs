@@ -38,7 +38,7 @@ use scenario::Scenario;
 use world::{Tally, World};
 
 /// Seeds in `cargo test`.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 4_000;
 /// Seeds that found something once.
 const REGRESSIONS: [u64; 7] = [
     // A second fork was acknowledged while the disk did not know of it yet; a crash left it off the hook.
@@ -150,6 +150,8 @@ fn report(tally: &Tally, seeds: u64, mutants: usize) {
         "sim: {seeds} seeds, {calls} calls, {invites} INVITEs, {answered} answered, {crashes} crashes, \
          {packets} packets, {lost} lost, {mutants} mutants found"
     );
+    // What `scripts/test` adds up.
+    println!("revbridge-test: seeds={seeds}");
 }
 
 /// Runs under `cargo test`.
