@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::model::Timestamp;
 
 const WINDOW: Duration = Duration::from_millis(100);
-const BUSY_PER_SECOND: u32 = 1_500;
-pub const NAP: Duration = Duration::from_micros(250);
+const BUSY_PER_SECOND: u32 = 3_000;
+pub const NAP: Duration = Duration::from_micros(500);
 
 /// Inputs of the current window, and whether the last one was busy.
 #[derive(Debug, Default)]

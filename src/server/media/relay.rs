@@ -33,7 +33,7 @@ const BUFFER: usize = 2_048;
 const COMMANDS: u64 = u64::MAX;
 /// While it has calls, a thread looks for commands and deadlines at least this often, and is not woken
 /// for each: five wakes less for every call, for a few milliseconds that no ear notices.
-pub const GLANCE: Duration = Duration::from_millis(4);
+pub const GLANCE: Duration = Duration::from_millis(8);
 
 /// The state of one thread.
 pub struct Relay<F> {

@@ -116,14 +116,27 @@ fn allowed(method: Method) -> Option<&'static [&'static str]> {
 }
 
 fn name_of(header: &Header) -> Cow<'_, str> {
-    match header {
-        Header::Other(name, _) => name.as_str().into(),
+    let name = match header {
+        Header::Other(name, _) => name,
+        Header::Via(_) => "Via",
+        Header::From(_) => "From",
+        Header::To(_) => "To",
+        Header::CallId(_) => "Call-ID",
+        Header::CSeq(_) => "CSeq",
+        Header::MaxForwards(_) => "Max-Forwards",
+        Header::Contact(_) => "Contact",
+        Header::Route(_) => "Route",
+        Header::Allow(_) => "Allow",
+        Header::UserAgent(_) => "User-Agent",
+        Header::ContentType(_) => "Content-Type",
+        Header::ContentLength(_) => "Content-Length",
         // The name is not among its fields, but before the colon of what it prints.
         header => {
             let text = header.to_string();
-            text.split(':').next().unwrap_or_default().trim().to_owned().into()
+            return text.split(':').next().unwrap_or_default().trim().to_owned().into();
         }
-    }
+    };
+    name.into()
 }
 
 /// From, Contact and P-Asserted-Identity: the user is the number, and there is no other name.
