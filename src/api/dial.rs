@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{Data, Problem, stored};
 use super::fields::Fields;
-use super::idempotency::{Repeatable, conflict};
+use super::idempotency::{Repeatable, conflict, replay};
 use super::json::Json;
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
@@ -84,13 +84,17 @@ pub fn dial_of(body: BTreeMap<String, Json>, caller: &Caller, default_ring_timeo
 }
 
 async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Problem> {
-    let attempt = attempt(&dial);
+    let (attempt, key) = (attempt(&dial), dial.idempotency.clone());
     match ask(api, Command::Dial(Box::new(dial))).await? {
         Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
         Reply::Replayed(answer) => Ok(stored(answer, true)),
         Reply::Conflict { request_id } => Err(conflict(&request_id)),
         Reply::Refused(why) => Err(refusal::refused(why, &caller.organization.limits)),
-        Reply::Unavailable(why) => Err(unavailable(api, caller, attempt, why).await),
+        // What was answered before needs no room for a call.
+        Reply::Unavailable(why) => match replay(api, key.as_ref()).await? {
+            Some(first) => Ok(first),
+            None => Err(unavailable(api, caller, attempt, why).await),
+        },
         Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
     }
 }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub max_concurrent_legs: u32,
     pub max_calls_per_minute: u32,
     pub daily_spend_limit: &'static str,
+    /// A call takes two pairs.
+    pub media_ports: &'static str,
 }
 
 impl Settings {
@@ -92,6 +94,7 @@ impl Settings {
             max_concurrent_legs: 20,
             max_calls_per_minute: 300,
             daily_spend_limit: "50.00",
+            media_ports: "20000-21999",
         }
     }
 
@@ -109,7 +112,7 @@ impl Settings {
 
     /// Both trunks have credentials; a phone that never challenges never sees them.
     pub fn config(&self) -> String {
-        let Self { address, user_phone, destination, .. } = self;
+        let Self { address, user_phone, destination, media_ports, .. } = self;
         let credentials = "username = \"bridge\"\npassword = \"s3cret\"\nrealm = \"trunk.example\"\nping_seconds = 0";
         format!(
             r#"
@@ -123,7 +126,7 @@ url = "sqlite:{store}"
 listen = ["udp:{sip}"]
 [media]
 address = "{address}"
-ports = "20000-21999"
+ports = "{media_ports}"
 rest_seconds = 1
 timeout_seconds = {media_timeout}
 threads = 1
