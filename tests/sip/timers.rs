@@ -33,6 +33,22 @@ fn an_answer_after_the_timeout_is_still_taken_down() {
 }
 
 #[test]
+fn a_phone_that_says_after_the_timeout_that_it_rings_is_cancelled() {
+    let mut w = World::new();
+    let invite = w.invite();
+    w.pass(33 * SECOND);
+    w.wire.clear();
+    assert_eq!(w.event(), LegEvent::Lost(Loss::Timeout));
+    w.receive(&answer(&invite, 180, "late", ""));
+    let cancel = w.sent("CANCEL ");
+    w.receive(&answer(&invite, 180, "late", ""));
+    w.silent();
+    w.receive(&answer(&cancel, 200, "late", ""));
+    w.pass(40 * SECOND);
+    w.silent();
+}
+
+#[test]
 fn an_answer_after_a_refusal_is_taken_down() {
     let mut w = World::new();
     let invite = w.invite();

@@ -150,6 +150,8 @@ struct Invite {
     /// While it may have to be sent again.
     bytes: Bytes,
     cancelled: bool,
+    /// Timer B has fired: nobody had answered.
+    expired: bool,
     /// RFC 3261 §22.1: the ACK repeats it.
     authorization: Option<Authorization>,
 }

@@ -178,6 +178,7 @@ impl Leg {
             transaction,
             bytes: bytes::Bytes::new(),
             cancelled: false,
+            expired: false,
             authorization,
         });
     }

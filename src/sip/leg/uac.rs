@@ -63,6 +63,10 @@ impl Leg {
         self.signal(false, super::summary(status), cx);
         let invite = &mut self.invites[index];
         let step = invite.transaction.handle(cx.now, ClientInput::Response(Class::of(status)));
+        if invite.expired && Class::of(status) == Class::Provisional {
+            // Too late for the transaction, but it says that a phone rings which nobody waits for.
+            return self.cancel(index, cx);
+        }
         if !invite.transaction.is_calling() {
             invite.bytes = Bytes::new();
         }
@@ -222,7 +226,10 @@ impl Leg {
             let invite = &mut self.invites[index];
             match invite.transaction.handle(cx.now, ClientInput::Timeout) {
                 ClientStep::Retransmit => self.send_request(self.invites[index].bytes.clone(), "INVITE", cx),
-                ClientStep::Expired => self.invite_expired(cx),
+                ClientStep::Expired => {
+                    invite.expired = true;
+                    self.invite_expired(cx);
+                }
                 ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
             }
         }
@@ -268,6 +275,7 @@ impl Leg {
             transaction: InviteClient::start(cx.now),
             bytes: bytes.clone(),
             cancelled: false,
+            expired: false,
             authorization,
         });
         self.send_request(bytes, "INVITE", cx);
