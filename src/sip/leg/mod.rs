@@ -150,8 +150,8 @@ struct Invite {
     /// While it may have to be sent again.
     bytes: Bytes,
     cancelled: bool,
-    /// Timer B has fired: nobody had answered.
-    expired: bool,
+    /// Timer B has fired, or a CANCEL found no such INVITE: nobody had it yet.
+    given_up: bool,
     /// RFC 3261 §22.1: the ACK repeats it.
     authorization: Option<Authorization>,
 }

@@ -178,7 +178,7 @@ impl Leg {
             transaction,
             bytes: bytes::Bytes::new(),
             cancelled: false,
-            expired: false,
+            given_up: false,
             authorization,
         });
     }

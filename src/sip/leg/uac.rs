@@ -63,7 +63,7 @@ impl Leg {
         self.signal(false, super::summary(status), cx);
         let invite = &mut self.invites[index];
         let step = invite.transaction.handle(cx.now, ClientInput::Response(Class::of(status)));
-        if invite.expired && Class::of(status) == Class::Provisional {
+        if invite.given_up && Class::of(status) == Class::Provisional {
             // Too late for the transaction, but it says that a phone rings which nobody waits for.
             return self.cancel(index, cx);
         }
@@ -218,6 +218,9 @@ impl Leg {
     fn forget_invite(&mut self, cseq: u32) {
         if let Some(invite) = self.invites.iter_mut().find(|i| i.cseq == cseq && i.transaction.is_pending()) {
             invite.transaction.terminate();
+            // It may still be on its way; a phone that it reaches is to be cancelled again.
+            invite.given_up = true;
+            invite.cancelled = false;
         }
     }
 
@@ -227,7 +230,7 @@ impl Leg {
             match invite.transaction.handle(cx.now, ClientInput::Timeout) {
                 ClientStep::Retransmit => self.send_request(self.invites[index].bytes.clone(), "INVITE", cx),
                 ClientStep::Expired => {
-                    invite.expired = true;
+                    invite.given_up = true;
                     self.invite_expired(cx);
                 }
                 ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
@@ -275,7 +278,7 @@ impl Leg {
             transaction: InviteClient::start(cx.now),
             bytes: bytes.clone(),
             cancelled: false,
-            expired: false,
+            given_up: false,
             authorization,
         });
         self.send_request(bytes, "INVITE", cx);
