@@ -46,7 +46,7 @@ fn ours(calls: usize, phones: [SocketAddr; 2]) -> anyhow::Result<()> {
         timeout: Duration::from_secs(3_600),
         threads: 0,
     };
-    let threads = MediaThreads::start(&config, Clock::start(None), |_, _| ())?;
+    let mut threads = MediaThreads::start(&config, Clock::start(None), |_, _| ())?;
     let mut ids = IdSource::new([7; 32]);
     let mut pairs = (ports.0..ports.1).step_by(2).map(PortPair);
     for _ in 0..calls {

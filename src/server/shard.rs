@@ -185,7 +185,10 @@ impl Shard {
                     }
                     self.handle(now, Input::Committed(id, committed));
                 }
-                Message::Media(leg, event) => self.handle(now, Input::Media(leg, event)),
+                Message::Media(leg, event) => {
+                    self.outlets.media.heard(leg, &event);
+                    self.handle(now, Input::Media(leg, event));
+                }
             }
         }
         self.messages = messages;

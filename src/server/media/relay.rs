@@ -31,9 +31,12 @@ use crate::server::poll::{Interest, MAX_READY, Poller};
 /// Longer than any packet that Ethernet carries whole.
 const BUFFER: usize = 2_048;
 const COMMANDS: u64 = u64::MAX;
-/// While it has calls, a thread looks for commands and deadlines at least this often, and is not woken
-/// for each: five wakes less for every call, for a few milliseconds that no ear notices.
-pub const GLANCE: Duration = Duration::from_millis(8);
+/// While it has calls, a thread looks for commands and deadlines by itself, and is not woken for each:
+/// five wakes less for every call, for a few milliseconds that no ear notices. This often when a tone is
+/// played,
+const GLANCE: Duration = Duration::from_millis(8);
+/// and this often when nothing is due: the length of one packet of audio.
+const QUIET_GLANCE: Duration = Duration::from_millis(20);
 
 /// The state of one thread.
 pub struct Relay<F> {
@@ -101,7 +104,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             if let Some(nap) = self.pace.nap(now).filter(|_| ready.len() < MAX_READY) {
                 std::thread::sleep(nap);
             }
-            let wait = self.until_next_glance();
+            let wait = self.until_next_glance(now);
             if let Err(error) = self.poller.wait(wait, &mut ready) {
                 error!(%error, "a media thread cannot wait for its sockets and ends");
                 return;
@@ -119,13 +122,14 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
     }
 
     /// `None`, for ever, without calls.
-    fn until_next_glance(&self) -> Option<Duration> {
+    fn until_next_glance(&self, now: Timestamp) -> Option<Duration> {
         let has_calls = !self.slots.is_empty();
         if !self.desk.glance(has_calls) {
             return Some(Duration::ZERO);
         }
+        let due = self.deadlines.peek().map_or(QUIET_GLANCE, |Reverse((at, _))| at.since(now));
         // A deadline may wait for the glance: a tone's packets are spaced by their own clock.
-        has_calls.then_some(GLANCE)
+        has_calls.then_some(due.clamp(GLANCE, QUIET_GLANCE))
     }
 
     /// One packet; a socket that has more is ready again at once.

@@ -1,5 +1,6 @@
 //! The threads with real sockets on loopback.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const A_WHILE: Duration = Duration::from_millis(100);
 
 struct Scene {
-    threads: MediaThreads,
+    threads: RefCell<MediaThreads>,
     events: Receiver<(LegId, MediaEvent)>,
     user: LegId,
     ports: [PortPair; 2],
@@ -60,7 +61,7 @@ impl Scene {
         };
         let (sender, events) = channel();
         let report = move |leg, event| _ = sender.send((leg, event));
-        let threads = MediaThreads::start(&config, Clock::start(None), report).unwrap();
+        let threads = MediaThreads::start(&config, Clock::start(None), report).unwrap().into();
         let call = IdSource::new([3; 32]).call(Timestamp::from_millis(1));
         let user = LegId { call, side: Side::User };
         let scene = Self { threads, events, user, ports: [free_pair(), free_pair()], phones: [phone(), phone()] };
@@ -89,7 +90,7 @@ impl Scene {
     }
 
     fn command(&self, side: Side, command: MediaCommand) {
-        self.threads.command(LegId { side, ..self.user }, command);
+        self.threads.borrow_mut().command(LegId { side, ..self.user }, command);
     }
 
     fn signal(&self, side: Side, at: SocketAddr) {
@@ -165,7 +166,7 @@ fn both_parties_hear_each_other_and_the_counts_say_so() {
         }
     }
     assert!(Side::BOTH.into_iter().all(|side| scene.is_connected(side)), "each party has its own socket");
-    let relayed = scene.threads.counts().relayed;
+    let relayed = scene.threads.borrow().counts().relayed;
     assert!(relayed >= 99, "{relayed}");
     for side in Side::BOTH {
         let stats = scene.close(side);
@@ -179,7 +180,7 @@ fn a_stranger_is_heard_by_nobody_and_gets_no_answer() {
     let scene = Scene::joined();
     scene.warm_up();
     // The phone itself was a stranger until the signalling was carried out.
-    let before = scene.threads.counts().dropped.stranger;
+    let before = scene.threads.borrow().counts().dropped.stranger;
     let stranger = phone();
     stranger.set_read_timeout(Some(A_WHILE)).unwrap();
     scene.phone(Side::Destination).set_read_timeout(Some(A_WHILE)).unwrap();
@@ -242,9 +243,9 @@ fn silence_digits_and_a_taken_port_are_reported() {
 
     let other = IdSource::new([4; 32]).call(Timestamp::from_millis(2));
     let leg = LegId { call: other, side: Side::User };
-    scene.threads.command(leg, MediaCommand::Open { port: scene.pair(Side::User), secret: Secret([0; 16]) });
+    scene.threads.borrow_mut().command(leg, MediaCommand::Open { port: scene.pair(Side::User), secret: Secret([0; 16]) });
     scene.event(|event| *event == MediaEvent::Failed);
-    scene.threads.command(leg, MediaCommand::Close);
+    scene.threads.borrow_mut().command(leg, MediaCommand::Close);
     assert_eq!(scene.event(|e| matches!(e, MediaEvent::Closed(_))).1, MediaEvent::Closed(LegStats::default()));
 }
 

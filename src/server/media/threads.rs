@@ -1,5 +1,9 @@
 //! The threads, and how commands reach the one that holds a call.
+//!
+//! A thread is filled before the next one gets a call: on one busy thread a wake finds more packets than
+//! on two half idle ones, and an idle thread costs nothing.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,20 +13,44 @@ use super::counters::{Counters, Counts};
 use super::relay::Relay;
 use crate::config::MediaConfig;
 use crate::media::{MediaCommand, MediaEvent, Rules};
-use crate::model::{CallId, LegId};
+use crate::model::{CallId, LegId, Side};
 use crate::server::clock::Clock;
 use crate::server::poll::Waker;
+
+/// Calls that one thread takes before the next gets one: 50,000 packets a second, which is about half of
+/// what a core relays.
+const FULL: usize = 500;
 
 /// All media threads. They end when this is dropped.
 #[derive(Debug)]
 pub struct MediaThreads {
     threads: Vec<Thread>,
+    /// Calls whose legs have been opened and not reported as over.
+    places: HashMap<CallId, Place>,
 }
 
 #[derive(Debug)]
 struct Thread {
     desk: Arc<Desk>,
+    calls: usize,
     join: Option<JoinHandle<()>>,
+}
+
+/// Where a call's audio is.
+#[derive(Debug)]
+struct Place {
+    thread: usize,
+    user: bool,
+    destination: bool,
+}
+
+impl Place {
+    fn has(&mut self, side: Side) -> &mut bool {
+        match side {
+            Side::User => &mut self.user,
+            Side::Destination => &mut self.destination,
+        }
+    }
 }
 
 /// What a media thread shares with the rest of the program.
@@ -31,7 +59,7 @@ pub struct Desk {
     pub waker: Waker,
     pub counters: Counters,
     commands: Mutex<Vec<(LegId, MediaCommand)>>,
-    /// The thread looks here by itself every [`super::relay::GLANCE`]; nobody needs to wake it.
+    /// The thread looks here by itself every few milliseconds; nobody needs to wake it.
     glances: AtomicBool,
     stop: AtomicBool,
 }
@@ -96,16 +124,50 @@ impl MediaThreads {
                 let desk = Arc::new(Desk::new()?);
                 let relay = Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), events.clone())?;
                 let thread = std::thread::Builder::new().name(format!("media-{number}"));
-                Ok(Thread { desk, join: Some(thread.spawn(move || relay.run())?) })
+                Ok(Thread { desk, calls: 0, join: Some(thread.spawn(move || relay.run())?) })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { threads })
+        Ok(Self { threads, places: HashMap::new() })
     }
 
     /// Hands a command to the thread of the leg's call. Commands of one call are carried out in order.
-    pub fn command(&self, leg: LegId, command: MediaCommand) {
-        let thread = &self.threads[shard(leg.call, self.threads.len())];
-        thread.desk.put(leg, command);
+    pub fn command(&mut self, leg: LegId, command: MediaCommand) {
+        let thread = match &command {
+            MediaCommand::Open { .. } => self.place(leg),
+            // A leg that was never opened has no place; any thread can say that it is closed.
+            MediaCommand::Remote(_) | MediaCommand::Play(_) | MediaCommand::Close => {
+                self.places.get(&leg.call).map_or(0, |place| place.thread)
+            }
+        };
+        self.threads[thread].desk.put(leg, command);
+    }
+
+    /// To be told of each event before anybody acts on it: a leg that is over gives up its place.
+    pub fn heard(&mut self, leg: LegId, event: &MediaEvent) {
+        match event {
+            MediaEvent::Closed(_) | MediaEvent::Failed => self.leave(leg),
+            MediaEvent::Digit(_) | MediaEvent::Flowing | MediaEvent::Silent => {}
+        }
+    }
+
+    /// The thread of the leg's call, from now on at the latest.
+    fn place(&mut self, leg: LegId) -> usize {
+        let place = self.places.entry(leg.call).or_insert_with(|| {
+            let thread = roomiest(self.threads.iter().map(|thread| thread.calls));
+            self.threads[thread].calls += 1;
+            Place { thread, user: false, destination: false }
+        });
+        *place.has(leg.side) = true;
+        place.thread
+    }
+
+    fn leave(&mut self, leg: LegId) {
+        let Some(place) = self.places.get_mut(&leg.call) else { return };
+        *place.has(leg.side) = false;
+        if !(place.user || place.destination) {
+            self.threads[place.thread].calls -= 1;
+            self.places.remove(&leg.call);
+        }
     }
 
     /// Totals since the start, over all threads.
@@ -127,9 +189,23 @@ impl Drop for MediaThreads {
     }
 }
 
-/// The low half of a call's id is random, so its remainder spreads calls evenly.
-fn shard(call: CallId, shards: usize) -> usize {
-    let bytes = call.to_bytes();
-    let low = bytes.last_chunk().map_or(0, |low: &[u8; 8]| u64::from_be_bytes(*low));
-    (low % shards as u64) as usize
+/// The first thread that is not full, or the one with the fewest calls.
+fn roomiest(calls: impl Iterator<Item = usize>) -> usize {
+    calls.enumerate().min_by_key(|(_, calls)| calls.saturating_sub(FULL - 1)).map_or(0, |(thread, _)| thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_filled_before_the_next() {
+        let next = |calls: &[usize]| roomiest(calls.iter().copied());
+        assert_eq!(next(&[0, 0]), 0);
+        assert_eq!(next(&[FULL - 1, 0]), 0);
+        assert_eq!(next(&[FULL, 0]), 1);
+        assert_eq!(next(&[FULL, FULL - 1]), 1);
+        assert_eq!(next(&[FULL + 7, FULL]), 1);
+        assert_eq!(next(&[FULL, FULL]), 0);
+    }
 }
