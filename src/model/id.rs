@@ -138,7 +138,7 @@ pub struct CommitId(pub u64);
 /// 128 bits that nobody outside can guess. A leg's Call-ID, tags and branches are all derived from
 /// its secret, so that what a leg says after a restart is what it would have said before.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Secret(pub [u8; 16]);
+pub struct Secret(#[serde(with = "hex::serde")] pub [u8; 16]);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

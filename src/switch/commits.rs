@@ -19,6 +19,9 @@ pub(super) struct Kept {
     pub destination_leg: Option<LegSnapshot>,
 }
 
+/// Room for most snapshots.
+const USUAL_BYTES: usize = 2_048;
+
 impl Kept {
     pub const VERSION: u32 = 1;
 }
@@ -60,7 +63,8 @@ impl Switch {
             user_leg: leg(Side::User),
             destination_leg: leg(Side::Destination),
         };
+        let mut json = Vec::with_capacity(USUAL_BYTES);
         // Plain data with string keys: writing it cannot fail.
-        serde_json::to_vec(&kept).ok().map(Bytes::from)
+        serde_json::to_writer(&mut json, &kept).ok().map(|()| Bytes::from(json))
     }
 }

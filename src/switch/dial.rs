@@ -45,7 +45,7 @@ impl Switch {
             idempotency,
             stored: false,
         };
-        self.calls.insert(id, entry);
+        self.calls.insert(id, Box::new(entry));
         self.live += 1;
         for action in actions {
             self.act(now, id, action, out);

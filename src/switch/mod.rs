@@ -48,7 +48,7 @@ pub struct Switch {
     ids: IdSource,
     endpoint: Endpoint,
     ports: PortPool,
-    calls: BTreeMap<CallId, Entry>,
+    calls: BTreeMap<CallId, Box<Entry>>,
     /// How many of them have no terminal record.
     live: usize,
     deadlines: BTreeSet<(Timestamp, CallId)>,

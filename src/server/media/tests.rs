@@ -243,7 +243,10 @@ fn silence_digits_and_a_taken_port_are_reported() {
 
     let other = IdSource::new([4; 32]).call(Timestamp::from_millis(2));
     let leg = LegId { call: other, side: Side::User };
-    scene.threads.borrow_mut().command(leg, MediaCommand::Open { port: scene.pair(Side::User), secret: Secret([0; 16]) });
+    scene
+        .threads
+        .borrow_mut()
+        .command(leg, MediaCommand::Open { port: scene.pair(Side::User), secret: Secret([0; 16]) });
     scene.event(|event| *event == MediaEvent::Failed);
     scene.threads.borrow_mut().command(leg, MediaCommand::Close);
     assert_eq!(scene.event(|e| matches!(e, MediaEvent::Closed(_))).1, MediaEvent::Closed(LegStats::default()));
