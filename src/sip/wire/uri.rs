@@ -58,11 +58,26 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
     (dots == 3 && digits > 0).then(|| (address << 8 | octet).into())
 }
 
+/// What the standard library writes, in less time, for the same reason.
+fn write_v4(address: Ipv4Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (mut text, mut end) = ([b'.'; 15], 0);
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        end += usize::from(place > 0);
+        for unit in [100, 10, 1] {
+            if octet >= unit || unit == 1 {
+                text[end] = b'0' + octet / unit % 10;
+                end += 1;
+            }
+        }
+    }
+    f.write_str(std::str::from_utf8(&text[..end]).map_err(|_| fmt::Error)?)
+}
+
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Host::Ip(IpAddr::V6(v6)) => write!(f, "[{v6}]"),
-            Host::Ip(IpAddr::V4(v4)) => v4.fmt(f),
+            Host::Ip(IpAddr::V4(v4)) => write_v4(*v4, f),
             Host::Name(name) => f.write_str(name),
         }
     }
@@ -204,6 +219,12 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn an_address_is_written_as_the_standard_library_writes_it(bits: u32) {
+            let address = Ipv4Addr::from(bits);
+            proptest::prop_assert_eq!(Host::Ip(address.into()).to_string(), address.to_string());
+        }
+
         #[test]
         fn an_address_is_what_the_standard_library_takes_for_one(text in "[0-2]?[0-9]{0,2}([.][0-2]?[0-9]{0,2}){2,4}") {
             proptest::prop_assert_eq!(ipv4(&text), text.parse().ok());
