@@ -6,13 +6,16 @@
 //!
 //! The server runs with guardrails, the outgoing guard and a durable SQLite store on the disk under
 //! `target/`. Its CPU is the scheduler's account of its threads, so what the driver uses beside it does
-//! not count, but does compete for the same cores.
+//! not count, but does compete for the same cores. A bare bridge, which checks and keeps nothing, is
+//! measured by the same driver in the same run: machines differ, and the ratio to it differs less.
 //!
-//! `cargo bench --bench calls` prints the figures; `-- 400 10` runs 400 calls/s for 10 s alone.
+//! `cargo bench --bench calls` prints the figures; `-- 400 10` runs 400 calls/s for 10 s alone, and the bare
+//! bridge after it.
 
 // A load driver measures time and plays the network.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod bare;
 mod driver;
 mod phones;
 mod server;
@@ -23,9 +26,15 @@ use driver::Load;
 use server::Server;
 
 fn main() {
+    if std::env::args().nth(1).is_some_and(|arg| arg == "bare") {
+        return bare::serve().expect("the bare bridge serves");
+    }
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     match numbers[..] {
-        [rate, seconds, ..] => println!("{:#?}", run(rate, Duration::from_secs(seconds))),
+        [rate, seconds, ..] => {
+            let duration = Duration::from_secs(seconds);
+            println!("{:#?}\nbare bridge: {:#?}", run(rate, duration), run_on(Server::bare(), rate, duration));
+        }
         _ => figures(),
     }
 }
@@ -36,6 +45,12 @@ fn figures() {
         let load = run(rate, Duration::from_secs(seconds));
         let name = format!("server CPU per bridged call at {rate}/s (clean: {})", load.is_clean());
         figure(&name, load.cpu_per_call_us, "us", target, load.completed > 0);
+        let bare = run_on(Server::bare(), rate, Duration::from_secs(seconds / 2));
+        let (us, ratio) = (bare.cpu_per_call_us, load.cpu_per_call_us / bare.cpu_per_call_us);
+        println!(
+            "the same of a bare bridge (clean: {}) | {us:.2} us | | the server takes {ratio:.1} times that",
+            bare.is_clean()
+        );
         if rate == 100 {
             figure("A's 200 to B's INVITE, p50", load.answer_to_invite_ms.0, "ms", 2.0, true);
         }
@@ -58,7 +73,10 @@ fn figure(name: &str, measured: f64, unit: &str, target: f64, valid: bool) {
 
 /// One rate, on a fresh server.
 fn run(rate: u64, duration: Duration) -> Load {
-    let server = Server::start();
+    run_on(Server::start(), rate, duration)
+}
+
+fn run_on(server: Server, rate: u64, duration: Duration) -> Load {
     driver::warm_up(&server);
     driver::run(&server, rate, duration)
 }

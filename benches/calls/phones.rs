@@ -277,6 +277,6 @@ impl Phones {
     }
 }
 
-fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

@@ -1,4 +1,4 @@
-//! The server under test, in its own process.
+//! The server under test, or the bare bridge beside it, in a process of its own.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -21,17 +21,32 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        let folder = Self::folder();
+        let config = folder.join("config.toml");
+        fs::write(&config, configuration(&folder)).expect("a configuration");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
+        command.arg("serve").arg("--config").arg(&config);
+        Self::spawn(command, folder)
+    }
+
+    /// The yardstick: see `bare`.
+    pub fn bare() -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg("bare");
+        Self::spawn(command, Self::folder())
+    }
+
+    fn folder() -> PathBuf {
         // On the disk that the build is on, not in a memory file system: commits must cost what they cost.
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the store");
-        let config = folder.join("config.toml");
-        fs::write(&config, configuration(&folder)).expect("a configuration");
+        folder
+    }
+
+    fn spawn(mut command: Command, folder: PathBuf) -> Self {
         let log = fs::File::create(folder.join("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_revbridge"))
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
