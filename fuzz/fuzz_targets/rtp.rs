@@ -26,9 +26,8 @@ fuzz_target!(|packets: Vec<(u8, Vec<u8>)>| {
     let mut now = Timestamp::from_millis(1_700_000_000_000);
     let mut bridge = Bridge::new(Arc::new(Rules::default()));
     let mut ssrcs = [None; 2];
-    for (side, agreed) in Side::BOTH
-        .into_iter()
-        .zip([agreed(phones[0], Codec::Pcmu, 0, 96), agreed(phones[1], Codec::Pcma, 8, 101)])
+    for (side, agreed) in
+        Side::BOTH.into_iter().zip([agreed(phones[0], Codec::Pcmu, 0, 96), agreed(phones[1], Codec::Pcma, 8, 101)])
     {
         bridge.open(now, side, Secret([side as u8; 16]));
         bridge.remote(now, side, &agreed);

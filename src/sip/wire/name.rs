@@ -84,6 +84,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_no_token_hides_nothing_behind_it() {
+        for text in ["sip:a@h;x=//5;tag=2", "<sip:a@h>;x=//5;tag=2", "sir:a@h;y;x=[::1]:5;tag=2"] {
+            assert_eq!(NameAddr::parse(text).unwrap().tag(), Some("2"), "{text}");
+        }
+    }
+
+    #[test]
     fn broken_names_are_refused() {
         for text in [
             "",
