@@ -22,7 +22,7 @@ use super::{EndpointAction, EndpointConfig, Flow, stray};
 use crate::config::Trunk;
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{LegCommand, LegEvent};
-use crate::model::{E164, LegId, Secret, Timestamp};
+use crate::model::{CallId, E164, LegId, Secret, Side, Timestamp};
 
 /// All of SIP: transactions, dialogs, legs, trunks.
 #[derive(Debug)]
@@ -198,6 +198,18 @@ impl Endpoint {
         }
     }
 
+    /// When both legs have ended, hardly a request follows: for one that does, the search is prepared again.
+    fn release(&mut self, call: CallId) {
+        let legs = Side::BOTH.map(|side| LegId { call, side });
+        if legs.iter().all(|leg| self.legs.get(leg).is_none_or(|entry| entry.leg.is_over())) {
+            for leg in legs {
+                if let Some(entry) = self.legs.get_mut(&leg) {
+                    entry.party = None;
+                }
+            }
+        }
+    }
+
     fn insert(&mut self, leg: Leg) {
         let id = leg.facts().id;
         self.forget(id);
@@ -207,6 +219,10 @@ impl Endpoint {
     }
 
     fn reschedule(&mut self, id: LegId) {
+        let Some(entry) = self.legs.get_mut(&id) else { return };
+        if entry.leg.is_over() {
+            self.release(id.call);
+        }
         let Some(entry) = self.legs.get_mut(&id) else { return };
         let deadline = entry.leg.next_timeout();
         if deadline == entry.deadline {
@@ -307,7 +323,7 @@ impl Entry {
             return Arc::clone(party);
         }
         let known = Known::of(&self.leg);
-        let party = Arc::new(Party::new(known.strings(public).iter().map(String::as_str)));
+        let party = Arc::new(Party::new(known.strings(public)));
         self.party = Some((known, Arc::clone(&party)));
         party
     }

@@ -52,8 +52,8 @@ enum Kind {
 impl Party {
     /// Numbers, hosts, addresses, Call-ID, tags and names. Strings of fewer than four bytes, and of fewer
     /// than seven digits and nothing else, are not looked for.
-    pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Self {
-        let texts: Box<[Text]> = strings.into_iter().map(Text::new).collect();
+    pub fn new<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Self {
+        let texts: Box<[Text]> = strings.into_iter().map(|text| Text::new(text.into())).collect();
         let skips = Skips::new(texts.iter().filter(|t| t.is_word()).map(|t| t.lower.as_bytes()));
         Self { texts, skips }
     }
@@ -74,9 +74,10 @@ impl fmt::Debug for Party {
 }
 
 impl Text {
-    fn new(text: &str) -> Self {
-        let lower = text.trim().to_ascii_lowercase();
-        let is_address = lower.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    fn new(mut text: String) -> Self {
+        text.make_ascii_lowercase();
+        let lower: Box<str> = if text.trim().len() == text.len() { text.into() } else { text.trim().into() };
+        let is_address = lower.contains(['.', ':']) && lower.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let kind = if !is_address && is_number(&lower) {
             let digits = digits_of(&lower);
             if digits.len() < TAIL_DIGITS { Kind::Nothing } else { Kind::Number(digits.into()) }
@@ -85,7 +86,7 @@ impl Text {
         } else {
             Kind::Word { alone: is_address || lower.len() < SURE_BYTES }
         };
-        Self { lower: lower.into(), kind }
+        Self { lower, kind }
     }
 
     fn is_word(&self) -> bool {
@@ -128,7 +129,7 @@ impl Forbidden {
         let other_word = |at| self.others.texts.iter().any(|text| text.is_at(bytes, at) && !self.is_own(text));
         self.others.skips.any(bytes, other_word)
             || (self.others.numbers().next().is_some()
-                && digits::any(bytes, |digits, alone| self.is_other(digits, alone, shown)))
+                && digits::any(bytes, TAIL_DIGITS, |digits, alone| self.is_other(digits, alone, shown)))
     }
 
     fn is_own(&self, text: &Text) -> bool {
@@ -137,9 +138,6 @@ impl Forbidden {
 
     /// Whether these digits are another's number, or the end of one.
     fn is_other(&self, digits: &[u8], alone: bool, shown: &[u8]) -> bool {
-        if digits.len() < TAIL_DIGITS {
-            return false;
-        }
         let is_own = |excuse: &dyn Fn(&[u8]) -> bool| {
             excuse(shown) || self.own.texts.iter().any(|own| excuse(&digits_of(&own.lower)))
         };

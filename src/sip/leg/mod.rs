@@ -210,6 +210,10 @@ impl Leg {
         &self.facts
     }
 
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
     pub fn command(&mut self, command: LegCommand, cx: &mut Context<'_>) {
         match command {
             LegCommand::Invite { permit, offer } => self.invite(&permit, &offer, cx),
