@@ -12,21 +12,26 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::guard::{Forbidden, Party};
 use super::ident::Token;
-use super::leg::{Context, Facts, Leg, LegSnapshot, Packet};
+use super::leg::{Context, Facts, Known, Leg, LegSnapshot, Packet};
 use super::ping::Ping;
 use super::route::{Trunks, listener_for};
-use super::wire::{Message, Method, StartLine};
+use super::wire::{Host, Message, Method, StartLine};
 use super::{EndpointAction, EndpointConfig, Flow, stray};
 use crate::config::Trunk;
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{LegCommand, LegEvent};
-use crate::model::{E164, LegId, Secret, Timestamp};
+use crate::model::{CallId, E164, LegId, Secret, Side, Timestamp};
 
 /// All of SIP: transactions, dialogs, legs, trunks.
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
+    /// Our own hosts and those of the trunks, which say nothing of a party.
+    public: Vec<String>,
+    /// By what a leg is known that does not exist.
+    nobody: Arc<Party>,
     secret: Secret,
     trunks: Trunks,
     /// By the trunk's place in the configuration.
@@ -41,6 +46,8 @@ struct Entry {
     leg: Leg,
     /// As it stands in the table of deadlines.
     deadline: Option<Timestamp>,
+    /// What the guard looks for, and what the leg knew when that was prepared.
+    party: Option<(Known, Arc<Party>)>,
 }
 
 /// Whose a Call-ID or a deadline is.
@@ -55,6 +62,8 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, secret: Secret, now: Timestamp) -> Self {
         let trunks = Trunks::new(&config.trunks, &config.listeners, secret);
         let mut endpoint = Self {
+            public: public_hosts(&config),
+            nobody: Arc::default(),
             secret,
             trunks,
             pings: vec![],
@@ -172,29 +181,48 @@ impl Endpoint {
     /// Left out is what says nothing: our own hosts and those of the trunks, and what is so short that
     /// it occurs in any message by chance.
     pub fn identity(&self, leg: LegId) -> Vec<String> {
-        const TELLING_CHARS: usize = 7;
-        let Some(entry) = self.legs.get(&leg) else { return vec![] };
-        let listeners = self.config.listeners.iter().flat_map(|l| [l.local.ip(), l.advertised.ip()]);
-        let targets = self.config.trunks.iter().map(|t| t.target.ip());
-        let public: Vec<String> = listeners.chain(targets).map(|ip| super::wire::Host::Ip(ip).to_string()).collect();
-        let shown = entry.leg.facts().shown.text();
-        let mut strings = entry.leg.identity();
-        strings.retain(|s| {
-            let is_shown = s.trim_start_matches('+') == shown.digits();
-            s.len() >= TELLING_CHARS && !is_shown && !public.contains(s)
-        });
-        strings
+        self.legs.get(&leg).map_or_else(Vec::new, |entry| Known::of(&entry.leg).strings(&self.public))
+    }
+
+    /// What must not occur in a request that leaves this leg: all by which the other leg of its call is
+    /// known at this moment.
+    pub fn forbidden(&mut self, leg: LegId) -> Forbidden {
+        let others = self.party(LegId { call: leg.call, side: leg.side.other() });
+        Forbidden::between(others, self.party(leg))
+    }
+
+    fn party(&mut self, leg: LegId) -> Arc<Party> {
+        match self.legs.get_mut(&leg) {
+            Some(entry) => entry.party(&self.public),
+            None => Arc::clone(&self.nobody),
+        }
+    }
+
+    /// When both legs have ended, hardly a request follows: for one that does, the search is prepared again.
+    fn release(&mut self, call: CallId) {
+        let legs = Side::BOTH.map(|side| LegId { call, side });
+        if legs.iter().all(|leg| self.legs.get(leg).is_none_or(|entry| entry.leg.is_over())) {
+            for leg in legs {
+                if let Some(entry) = self.legs.get_mut(&leg) {
+                    entry.party = None;
+                }
+            }
+        }
     }
 
     fn insert(&mut self, leg: Leg) {
         let id = leg.facts().id;
         self.forget(id);
         self.owners.insert(leg.facts().call_id, Owner::Leg(id));
-        self.legs.insert(id, Box::new(Entry { leg, deadline: None }));
+        self.legs.insert(id, Box::new(Entry { leg, deadline: None, party: None }));
         self.reschedule(id);
     }
 
     fn reschedule(&mut self, id: LegId) {
+        let Some(entry) = self.legs.get_mut(&id) else { return };
+        if entry.leg.is_over() {
+            self.release(id.call);
+        }
         let Some(entry) = self.legs.get_mut(&id) else { return };
         let deadline = entry.leg.next_timeout();
         if deadline == entry.deadline {
@@ -285,6 +313,26 @@ impl Endpoint {
             out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
         }
     }
+}
+
+impl Entry {
+    fn party(&mut self, public: &[String]) -> Arc<Party> {
+        if let Some((known, party)) = &self.party
+            && known.is_of(&self.leg)
+        {
+            return Arc::clone(party);
+        }
+        let known = Known::of(&self.leg);
+        let party = Arc::new(Party::new(known.strings(public)));
+        self.party = Some((known, Arc::clone(&party)));
+        party
+    }
+}
+
+fn public_hosts(config: &EndpointConfig) -> Vec<String> {
+    let listeners = config.listeners.iter().flat_map(|l| [l.local.ip(), l.advertised.ip()]);
+    let targets = config.trunks.iter().map(|t| t.target.ip());
+    listeners.chain(targets).map(|ip| Host::Ip(ip).to_string()).collect()
 }
 
 fn noise(kind: NoiseKind, out: &mut Vec<EndpointAction>) {

@@ -13,9 +13,7 @@ impl Switch {
     pub(super) fn may_leave(&mut self, leg: Option<LegId>, bytes: &[u8], out: &mut Vec<Output>) -> bool {
         let Some(leg) = leg else { return guard::check(bytes, None, &Forbidden::default()).is_ok() };
         let Some(entry) = self.calls.get(&leg.call) else { return false };
-        let others = self.endpoint.identity(LegId { call: leg.call, side: leg.side.other() });
-        let own = self.endpoint.identity(leg);
-        let forbidden = Forbidden::new(others.iter().map(String::as_str), own.iter().map(String::as_str));
+        let forbidden = self.endpoint.forbidden(leg);
         match guard::check(bytes, Some(entry.call.plan().from), &forbidden) {
             Ok(()) => true,
             Err(leak) => {

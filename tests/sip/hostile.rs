@@ -2,8 +2,9 @@
 
 use revbridge::events::NoiseKind;
 use revbridge::leg::{LegCommand, LegEvent};
-use revbridge::model::Secret;
+use revbridge::model::{E164, LegId, Secret};
 use revbridge::sip::Flow;
+use revbridge::sip::guard::{self, Leak};
 
 use crate::peer::*;
 
@@ -157,4 +158,47 @@ fn what_identifies_a_leg_is_known_and_what_is_public_is_not_among_it() {
         assert!(identity.iter().any(|s| s == expected), "{expected}");
     }
     assert!(identity.iter().all(|s| !s.contains("2025550100") && s != "192.0.2.7" && s != "192.0.2.1"));
+}
+
+/// What the guard of the other leg has prepared is never behind: what is learnt after one request is
+/// found in the next.
+#[test]
+fn what_a_leg_learns_is_looked_for_in_the_next_request_of_the_other() {
+    let mut w = World::new();
+    let other = LegId { side: w.leg.side.other(), ..w.leg };
+    let may_say = |w: &mut World, text: &str| {
+        let request =
+            format!("BYE sip:carrier.example SIP/2.0\r\nFrom: <sip:{SHOWN}@h>;tag=x\r\nUser-Agent: {text}\r\n\r\n");
+        match guard::check(request.as_bytes(), E164::parse(SHOWN).ok(), &w.endpoint.forbidden(other)) {
+            Ok(()) => true,
+            Err(leak) => {
+                assert_eq!(leak, Leak::OtherParty);
+                false
+            }
+        }
+    };
+    let invite = w.invite();
+    let learnt = |w: &mut World, message: &str, texts: &[&str]| {
+        assert!(texts.iter().all(|text| may_say(w, text)), "{texts:?} before");
+        w.receive(message);
+        assert!(texts.iter().all(|text| !may_say(w, text)), "{texts:?} after");
+    };
+    assert!(!may_say(&mut w, TO) && !may_say(&mut w, header(&invite, "Call-ID")));
+    let ok = answer(&invite, 200, "main-tag", &with_sdp("Contact: <sip:voicemail@198.51.100.9:5090>\r\n"));
+    learnt(&mut w, &ok, &["main-tag", "voicemail", "198.51.100.9"]);
+    w.command(LegCommand::Ack);
+    let fork = answer(&invite, 200, "fork-tag", "Contact: <sip:answering@203.0.113.50>\r\n");
+    learnt(&mut w, &fork, &["fork-tag", "answering", "203.0.113.50"]);
+    let refresh = ask(&invite, "UPDATE", 1, "main-tag", "Contact: <sip:moved-away@198.51.100.10>\r\n");
+    learnt(&mut w, &refresh, &["moved-away", "198.51.100.10"]);
+    assert!(["main-tag", "fork-tag", "answering"].iter().all(|text| !may_say(&mut w, text)));
+
+    w.restart(w.snapshot());
+    assert!(["main-tag", "fork-tag", "moved-away"].iter().all(|text| !may_say(&mut w, text)));
+    // What the other leg has of its own it may say, as soon as it has it.
+    let to = E164::parse(TO).unwrap();
+    let trunk = w.endpoint.route(to).unwrap();
+    assert!(!may_say(&mut w, TO));
+    w.endpoint.prepare(other, Secret([8; 16]), trunk, to, E164::parse(SHOWN).unwrap());
+    assert!(may_say(&mut w, TO) && !may_say(&mut w, "main-tag"));
 }

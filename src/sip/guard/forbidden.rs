@@ -1,9 +1,17 @@
-//! What must not occur: the strings of the other party, prepared once per leg.
+//! What must not occur: the strings of the other party, unless they are the sender's own as well.
+//!
+//! Each leg's [`Party`] is prepared once and serves both ways: as the other party of one leg, and as the
+//! own strings of the other. Whether a string is the sender's own is looked up when it has been found,
+//! not before: nearly always nothing is found.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use memchr::memmem::Finder;
+use memchr::memmem;
+
+use super::digits;
+use super::skips::Skips;
 
 /// Fewer digits of a number than this tell nobody who it is.
 const TAIL_DIGITS: usize = 7;
@@ -13,100 +21,130 @@ const SURE_DIGITS: usize = 10;
 /// `0`, `00`, `011`, `9011`: what may be dialled before a number.
 const PREFIX_DIGITS: usize = 4;
 /// Strings shorter than this are everywhere.
-const NEEDLE_BYTES: usize = 4;
+const WORD_BYTES: usize = 4;
 /// From this length on a string is found inside other letters too.
 const SURE_BYTES: usize = 12;
-/// Punctuation between two digits of one number: `+1 (415) 555 - 0100`.
-const SEPARATORS: usize = 3;
 
-/// The other party's strings, ready to be searched for.
+/// The strings by which one party is known, ready to be searched for.
 #[derive(Clone, Default)]
-pub struct Forbidden {
-    needles: Vec<Needle>,
-    /// Digits only.
-    numbers: Vec<Vec<u8>>,
-    /// Digits of what is this leg's own: its numbers, its addresses.
-    own: Vec<Vec<u8>>,
+pub struct Party {
+    texts: Box<[Text]>,
+    skips: Skips,
 }
 
 #[derive(Clone)]
-struct Needle {
+struct Text {
     /// In lower case.
-    finder: Finder<'static>,
-    /// Must not be part of a longer word: `10.0.0.1` is not in `10.0.0.17`.
-    alone: bool,
+    lower: Box<str>,
+    kind: Kind,
 }
 
-/// Says how much it holds, and nothing of it.
-impl fmt::Debug for Forbidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Forbidden {{ strings: {}, numbers: {} }}", self.needles.len(), self.numbers.len())
+#[derive(Clone)]
+enum Kind {
+    /// Looked for as it is. `alone`: not as part of a longer word, as `10.0.0.1` is not in `10.0.0.17`.
+    Word { alone: bool },
+    /// Looked for in every spelling of these digits.
+    Number(Box<[u8]>),
+    /// Tells nothing, and occurs by chance.
+    Nothing,
+}
+
+impl Party {
+    /// Numbers, hosts, addresses, Call-ID, tags and names. Strings of fewer than four bytes, and of fewer
+    /// than seven digits and nothing else, are not looked for.
+    pub fn new<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Self {
+        let texts: Box<[Text]> = strings.into_iter().map(|text| Text::new(text.into())).collect();
+        let skips = Skips::new(texts.iter().filter(|t| t.is_word()).map(|t| t.lower.as_bytes()));
+        Self { texts, skips }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts.iter().filter_map(|text| match &text.kind {
+            Kind::Number(digits) => Some(&digits[..]),
+            Kind::Word { .. } | Kind::Nothing => None,
+        })
     }
 }
 
+/// Says how much it holds, and nothing of it.
+impl fmt::Debug for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Party {{ strings: {} }}", self.texts.len())
+    }
+}
+
+impl Text {
+    fn new(mut text: String) -> Self {
+        text.make_ascii_lowercase();
+        let lower: Box<str> = if text.trim().len() == text.len() { text.into() } else { text.trim().into() };
+        let is_address = lower.contains(['.', ':']) && lower.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let kind = if !is_address && is_number(&lower) {
+            let digits = digits_of(&lower);
+            if digits.len() < TAIL_DIGITS { Kind::Nothing } else { Kind::Number(digits.into()) }
+        } else if lower.len() < WORD_BYTES {
+            Kind::Nothing
+        } else {
+            Kind::Word { alone: is_address || lower.len() < SURE_BYTES }
+        };
+        Self { lower, kind }
+    }
+
+    fn is_word(&self) -> bool {
+        matches!(self.kind, Kind::Word { .. })
+    }
+
+    /// Whether it is a word, and begins at `at`.
+    fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        let Kind::Word { alone } = self.kind else { return false };
+        let end = at + self.lower.len();
+        let Some(there) = bytes.get(at..end) else { return false };
+        let letter = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_alphanumeric);
+        there.eq_ignore_ascii_case(self.lower.as_bytes())
+            && !(alone && (letter(at.checked_sub(1)) || letter(Some(end))))
+    }
+}
+
+/// What must not occur in what one leg sends.
+#[derive(Debug, Clone, Default)]
+pub struct Forbidden {
+    others: Arc<Party>,
+    own: Arc<Party>,
+}
+
 impl Forbidden {
-    /// `others` are the other party's numbers, hosts, addresses, Call-ID, tags and names. What also
-    /// occurs in `own` (both legs may go over one trunk) is not held against this leg. Strings of fewer
-    /// than four bytes, and of fewer than seven digits and nothing else, are passed over: they tell
-    /// nothing and occur by chance.
+    /// What `others` are known by, and what also occurs in `own` (both legs may go over one trunk) is
+    /// not held against this leg.
+    pub fn between(others: Arc<Party>, own: Arc<Party>) -> Self {
+        Self { others, own }
+    }
+
+    /// The same, of strings that were not prepared.
     pub fn new<'a>(others: impl IntoIterator<Item = &'a str>, own: impl IntoIterator<Item = &'a str>) -> Self {
-        let own: Vec<String> = own.into_iter().map(str::to_ascii_lowercase).collect();
-        let mut forbidden = Forbidden { own: own.iter().map(|o| digits(o)).collect(), ..Forbidden::default() };
-        forbidden.own.retain(|d| d.len() >= TAIL_DIGITS);
-        for other in others {
-            let other = other.trim().to_ascii_lowercase();
-            let is_address = other.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-            if !is_address && is_number(&other) {
-                forbidden.numbers.push(digits(&other));
-            } else if other.len() >= NEEDLE_BYTES && !own.iter().any(|o| o.contains(&other)) {
-                let finder = Finder::new(other.as_bytes()).into_owned();
-                forbidden.needles.push(Needle { finder, alone: is_address || other.len() < SURE_BYTES });
-            }
-        }
-        forbidden.numbers.retain(|n| n.len() >= TAIL_DIGITS && !forbidden.own.contains(n));
-        forbidden
+        Self::between(Arc::new(Party::new(others)), Arc::new(Party::new(own)))
     }
 
     /// Whether any of it is in these bytes, in any case and, for numbers, in any spelling. `shown` are
     /// the digits of the number that may stand there.
     pub(super) fn occurs_in(&self, bytes: &[u8], shown: &[u8]) -> bool {
-        let lower = bytes.to_ascii_lowercase();
-        self.needles.iter().any(|n| n.occurs_in(&lower)) || (!self.numbers.is_empty() && self.number_in(&lower, shown))
+        let other_word = |at| self.others.texts.iter().any(|text| text.is_at(bytes, at) && !self.is_own(text));
+        self.others.skips.any(bytes, other_word)
+            || (self.others.numbers().next().is_some()
+                && digits::any(bytes, TAIL_DIGITS, |digits, alone| self.is_other(digits, alone, shown)))
     }
 
-    fn number_in(&self, bytes: &[u8], shown: &[u8]) -> bool {
-        let mut run = Run::default();
-        let mut before = b' ';
-        let mut at = 0;
-        while at < bytes.len() {
-            let (byte, width) = decoded(&bytes[at..]);
-            if byte.is_ascii_digit() {
-                run.push(byte, before);
-            } else if run.ends_with(byte) {
-                if self.is_other(&run, byte, shown) {
-                    return true;
-                }
-                run.clear();
-            }
-            before = byte;
-            at += width;
-        }
-        self.is_other(&run, b' ', shown)
+    fn is_own(&self, text: &Text) -> bool {
+        self.own.texts.iter().any(|own| memmem::find(own.lower.as_bytes(), text.lower.as_bytes()).is_some())
     }
 
-    /// Whether these digits, which end before `next`, are another's number, or the end of one.
-    fn is_other(&self, run: &Run, next: u8, shown: &[u8]) -> bool {
-        let digits = &run.digits[..];
-        if digits.len() < TAIL_DIGITS {
-            return false;
-        }
-        // The byte that ended the run has been counted as a separator.
-        let alone = !run.inside && (run.separators > 1 || !next.is_ascii_alphanumeric());
-        let own = || self.own.iter().map(Vec::as_slice).chain([shown]);
-        self.numbers.iter().any(|number| {
+    /// Whether these digits are another's number, or the end of one.
+    fn is_other(&self, digits: &[u8], alone: bool, shown: &[u8]) -> bool {
+        let is_own = |excuse: &dyn Fn(&[u8]) -> bool| {
+            excuse(shown) || self.own.texts.iter().any(|own| excuse(&digits_of(&own.lower)))
+        };
+        self.others.numbers().any(|number| {
             // The last ten digits, anywhere: with whatever country code, amid whatever else.
             let sure = number.len().checked_sub(SURE_DIGITS).map(|at| &number[at..]);
-            if sure.is_some_and(|tail| contains(digits, tail) && !own().any(|own| contains(own, tail))) {
+            if sure.is_some_and(|tail| contains(digits, tail) && !is_own(&|own| contains(own, tail))) {
                 return true;
             }
             // Fewer, with something to dial before them. Of two numbers that end alike it is the one of
@@ -115,72 +153,16 @@ impl Forbidden {
             alone
                 && common >= TAIL_DIGITS
                 && digits.len() - common <= PREFIX_DIGITS
-                && !own().any(|own| common_suffix(digits, own) >= common)
+                && !is_own(&|own| common_suffix(digits, own) >= common)
         })
     }
-}
-
-impl Needle {
-    fn occurs_in(&self, lower: &[u8]) -> bool {
-        let len = self.finder.needle().len();
-        self.finder.find_iter(lower).any(|at| {
-            let word = |i: Option<usize>| i.and_then(|i| lower.get(i)).is_some_and(u8::is_ascii_alphanumeric);
-            !self.alone || !(word(at.checked_sub(1)) || word(Some(at + len)))
-        })
-    }
-}
-
-/// Digits that may be one number, with the punctuation between them left out.
-#[derive(Default)]
-struct Run {
-    digits: Vec<u8>,
-    /// Punctuation since the last digit.
-    separators: usize,
-    /// A letter stands before the first digit.
-    inside: bool,
-}
-
-impl Run {
-    fn push(&mut self, digit: u8, before: u8) {
-        if self.digits.is_empty() {
-            self.inside = before.is_ascii_alphabetic();
-        }
-        self.digits.push(digit);
-        self.separators = 0;
-    }
-
-    /// Takes a byte that is no digit; whether the digits end before it. A plus begins a number.
-    fn ends_with(&mut self, byte: u8) -> bool {
-        if self.digits.is_empty() {
-            return false;
-        }
-        self.separators += 1;
-        !matches!(byte, b' ' | b'-' | b'.' | b'(' | b')' | b'/') || self.separators > SEPARATORS
-    }
-
-    fn clear(&mut self) {
-        self.digits.clear();
-        self.separators = 0;
-        self.inside = false;
-    }
-}
-
-/// The first byte, percent-encoding undone, and how many bytes it took.
-fn decoded(bytes: &[u8]) -> (u8, usize) {
-    let hex = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    if let [b'%', high, low, ..] = *bytes
-        && let (Some(high), Some(low)) = (hex(high), hex(low))
-    {
-        return (high << 4 | low, 3);
-    }
-    (bytes[0], 1)
 }
 
 fn is_number(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || b"+-.() ".contains(&b)) && text.bytes().any(|b| b.is_ascii_digit())
 }
 
-fn digits(text: &str) -> Vec<u8> {
+fn digits_of(text: &str) -> Vec<u8> {
     text.bytes().filter(u8::is_ascii_digit).collect()
 }
 

@@ -12,16 +12,18 @@
 //!
 //! Deliberately absent: repair. A message that fails is not sent.
 
+mod digits;
 mod forbidden;
+mod reader;
+mod skips;
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use memchr::{memchr, memmem};
-use rsip::headers::{ToTypedHeader, UntypedHeader};
-use rsip::{Header, Method, Request};
+use rsip::Method;
 
-pub use forbidden::Forbidden;
+pub use forbidden::{Forbidden, Party};
 
 use crate::model::E164;
 
@@ -43,19 +45,27 @@ pub enum Leak {
 /// Reads a request that is about to leave. `shown` is the owned number of its leg; `None` for a request
 /// that belongs to no leg.
 pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result<(), Leak> {
-    let request = Request::try_from(readable(bytes).as_ref()).map_err(|_| Leak::Unreadable)?;
-    let allowed = allowed(request.method).ok_or(Leak::Method)?;
-    for header in request.headers.iter() {
-        let name = name_of(header);
-        if !COMMON.iter().chain(allowed).any(|n| n.eq_ignore_ascii_case(&name)) {
-            return Err(Leak::Header(name.into_owned()));
-        }
+    let head = head(bytes).map(readable).ok_or(Leak::Unreadable)?;
+    let (method, headers) = reader::read(&head).ok_or(Leak::Unreadable)?;
+    if !is_sent(method) {
+        return Err(Leak::Method);
     }
     let shown = shown.map(E164::text);
-    if let Some(number) = &shown {
-        identities(&request, number)?;
+    let mut from = 0;
+    for header in headers {
+        let (name, value) = header.ok_or(Leak::Unreadable)?;
+        if !is_allowed(method, name) {
+            return Err(Leak::Header(name.to_owned()));
+        }
+        if let Some(number) = &shown {
+            from += usize::from(name == "From");
+            identity(name, value, number)?;
+        }
     }
-    let digits = shown.as_ref().map_or("", |number| &number[1..]);
+    if shown.is_some() && from != 1 {
+        return Err(Leak::Identity("From"));
+    }
+    let digits = shown.as_ref().map_or("", |number| number.digits());
     if forbidden.occurs_in(bytes, digits.as_bytes()) { Err(Leak::OtherParty) } else { Ok(()) }
 }
 
@@ -63,115 +73,81 @@ pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result
 /// request that cannot be read is not sent.
 pub fn reads_uri(uri: &str) -> bool {
     let request = format!("BYE {uri} SIP/2.0\r\n\r\n");
-    Request::try_from(readable(request.as_bytes()).as_ref()).is_ok()
+    head(request.as_bytes()).is_some_and(|head| reader::read(&readable(head)).is_some())
 }
 
-/// Headers of every request.
-const COMMON: &[&str] = &[
-    "Via",
-    "Max-Forwards",
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Route",
-    "User-Agent",
-    "Authorization",
-    "Proxy-Authorization",
-    "Content-Length",
-];
-
-/// The other headers of a method; `None` for a method that we never send.
-fn allowed(method: Method) -> Option<&'static [&'static str]> {
+fn is_sent(method: Method) -> bool {
     match method {
-        Method::Invite => Some(&[
-            "Contact",
-            "Content-Type",
-            "Accept",
-            "Allow",
-            "Supported",
-            "Require",
-            "Session-Expires",
-            "Min-SE",
-            "P-Asserted-Identity",
-            "Privacy",
-            "Identity",
-            "Date",
-        ]),
-        Method::Update => {
-            Some(&["Contact", "Content-Type", "Allow", "Supported", "Require", "Session-Expires", "Min-SE"])
-        }
-        Method::Ack => Some(&["Contact", "Content-Type"]),
-        Method::PRack => Some(&["RAck", "Content-Type"]),
-        Method::Bye | Method::Cancel => Some(&["Reason"]),
-        Method::Options => Some(&["Contact", "Accept", "Allow", "Supported"]),
+        Method::Invite
+        | Method::Update
+        | Method::Ack
+        | Method::PRack
+        | Method::Bye
+        | Method::Cancel
+        | Method::Options => true,
         Method::Info
         | Method::Message
         | Method::Notify
         | Method::Publish
         | Method::Refer
         | Method::Register
-        | Method::Subscribe => None,
+        | Method::Subscribe => false,
     }
 }
 
-fn name_of(header: &Header) -> Cow<'_, str> {
-    let name = match header {
-        Header::Other(name, _) => name,
-        Header::Via(_) => "Via",
-        Header::From(_) => "From",
-        Header::To(_) => "To",
-        Header::CallId(_) => "Call-ID",
-        Header::CSeq(_) => "CSeq",
-        Header::MaxForwards(_) => "Max-Forwards",
-        Header::Contact(_) => "Contact",
-        Header::Route(_) => "Route",
-        Header::Allow(_) => "Allow",
-        Header::UserAgent(_) => "User-Agent",
-        Header::ContentType(_) => "Content-Type",
-        Header::ContentLength(_) => "Content-Length",
-        // The name is not among its fields, but before the colon of what it prints.
-        header => {
-            let text = header.to_string();
-            return text.split(':').next().unwrap_or_default().trim().to_owned().into();
-        }
-    };
-    name.into()
+/// By name, as our writer spells it: the methods that may have the header.
+fn is_allowed(method: Method, name: &str) -> bool {
+    match name {
+        "Via"
+        | "Max-Forwards"
+        | "From"
+        | "To"
+        | "Call-ID"
+        | "CSeq"
+        | "Route"
+        | "User-Agent"
+        | "Authorization"
+        | "Proxy-Authorization"
+        | "Content-Length" => true,
+        "Contact" => matches!(method, Method::Invite | Method::Update | Method::Ack | Method::Options),
+        "Content-Type" => matches!(method, Method::Invite | Method::Update | Method::Ack | Method::PRack),
+        "Allow" | "Supported" => matches!(method, Method::Invite | Method::Update | Method::Options),
+        "Accept" => matches!(method, Method::Invite | Method::Options),
+        "Require" | "Session-Expires" | "Min-SE" => matches!(method, Method::Invite | Method::Update),
+        "P-Asserted-Identity" | "Privacy" | "Identity" | "Date" => method == Method::Invite,
+        "RAck" => method == Method::PRack,
+        "Reason" => matches!(method, Method::Bye | Method::Cancel),
+        _ => false,
+    }
 }
 
 /// From, Contact and P-Asserted-Identity: the user is the number, and there is no other name.
-fn identities(request: &Request, number: &str) -> Result<(), Leak> {
-    let mut from = 0;
-    for header in request.headers.iter() {
-        match header {
-            Header::From(value) => {
-                from += 1;
-                is_number(value.value(), number).ok_or(Leak::Identity("From"))?;
-            }
-            Header::Contact(value) => is_number(value.value(), number).ok_or(Leak::Identity("Contact"))?,
-            Header::Other(name, value) if name.eq_ignore_ascii_case("P-Asserted-Identity") => {
-                is_number(value, number).ok_or(Leak::Identity("P-Asserted-Identity"))?;
-            }
-            _ => {}
-        }
-    }
-    if from == 1 { Ok(()) } else { Err(Leak::Identity("From")) }
+fn identity(name: &str, value: &str, number: &str) -> Result<(), Leak> {
+    let name = match name {
+        "From" => "From",
+        "Contact" => "Contact",
+        "P-Asserted-Identity" => "P-Asserted-Identity",
+        _ => return Ok(()),
+    };
+    if is_number(value, number) { Ok(()) } else { Err(Leak::Identity(name)) }
 }
 
-fn is_number(value: &str, number: &str) -> Option<()> {
-    // The three headers have the same form, and rsip has a type for it.
-    let address = rsip::headers::From::new(value).typed().ok()?;
-    let user = address.uri.auth?.user;
+fn is_number(value: &str, number: &str) -> bool {
+    let Some(address) = reader::address(value) else { return false };
     let display = address.display_name.as_deref().map(|d| d.trim().trim_matches('"'));
-    (user == number && display.is_none_or(|d| d.is_empty() || d == number)).then_some(())
+    address.uri.user() == Some(number) && display.is_none_or(|d| d.is_empty() || d == number)
 }
 
-/// The bytes with each IPv6 reference of the head replaced by a name that rsip can read.
-fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let head = memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
-    let (mut rest, tail) = bytes.split_at(head);
-    let Some(mut open) = memchr(b'[', rest) else { return bytes.into() };
-    let mut copy = Vec::with_capacity(bytes.len() + 64);
+/// The start line and the headers, each with the end of its line.
+fn head(bytes: &[u8]) -> Option<&[u8]> {
+    memmem::find(bytes, b"\r\n\r\n").map(|end| &bytes[..end + 2])
+}
+
+/// The head with each IPv6 reference replaced by a name that rsip can read.
+fn readable(head: &[u8]) -> Cow<'_, [u8]> {
+    let Some(mut open) = memchr(b'[', head) else { return head.into() };
+    let mut rest = head;
+    let mut copy = Vec::with_capacity(head.len() + 64);
     loop {
         copy.extend_from_slice(&rest[..open]);
         rest = &rest[open..];
@@ -191,7 +167,6 @@ fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     copy.extend_from_slice(rest);
-    copy.extend_from_slice(tail);
     copy.into()
 }
 

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::known::Peer;
 use crate::sip::guard;
 use crate::sip::wire::{HeaderName, HostPort, Message, NameAddr, Scheme, Uri};
 
@@ -64,12 +65,9 @@ impl Dialog {
         self.route_set.iter().skip(usize::from(strict)).map(AsRef::as_ref).chain(target)
     }
 
-    /// Strings of the peer that must not occur on the other leg.
-    pub fn identity(&self, strings: &mut Vec<String>) {
-        strings.push(self.remote_tag.to_string());
-        let Some(Ok(uri)) = self.remote_target.as_deref().map(Uri::parse) else { return };
-        strings.extend(uri.user.map(str::to_owned));
-        strings.extend(uri.host.map(|host| host.to_string()));
+    /// What the peer has named, and the other leg must not say.
+    pub fn peer(&self) -> Peer<&str> {
+        Peer { tag: &self.remote_tag, target: self.remote_target.as_deref() }
     }
 }
 

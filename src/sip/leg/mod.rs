@@ -26,6 +26,7 @@ mod challenge;
 mod compose;
 mod dialog;
 mod inbound;
+mod known;
 mod offer;
 mod snapshot;
 mod uac;
@@ -33,6 +34,7 @@ mod uas;
 
 pub use compose::{ALLOW, Branch, TrunkHost};
 pub use inbound::Packet;
+pub use known::Known;
 pub use snapshot::LegSnapshot;
 
 use std::net::SocketAddr;
@@ -44,6 +46,7 @@ use smallvec::SmallVec;
 use self::compose::Authorization;
 use self::dialog::Dialog;
 use self::inbound::Inbound;
+use self::known::Peer;
 use self::offer::{PeerOffer, Unacknowledged};
 use super::ident::Token;
 use super::status;
@@ -207,6 +210,10 @@ impl Leg {
         &self.facts
     }
 
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
     pub fn command(&mut self, command: LegCommand, cx: &mut Context<'_>) {
         match command {
             LegCommand::Invite { permit, offer } => self.invite(&permit, &offer, cx),
@@ -244,17 +251,9 @@ impl Leg {
         invites.chain(requests).chain(inbound).chain(offers.into_iter().flatten()).chain(give_up).min()
     }
 
-    /// Strings of this leg's party and dialogs that must not occur on the other leg.
-    pub fn identity(&self) -> Vec<String> {
-        let mut strings = vec![
-            self.facts.to.text().digits().to_owned(),
-            self.facts.call_id.to_string(),
-            self.facts.local_tag.to_string(),
-        ];
-        for dialog in self.dialog.iter().chain(&self.strays) {
-            dialog.identity(&mut strings);
-        }
-        strings
+    /// What the peers of its dialogs have named, and the other leg must not say.
+    fn peers(&self) -> impl Iterator<Item = Peer<&str>> {
+        self.dialog.iter().chain(&self.strays).map(Dialog::peer)
     }
 
     fn end(&mut self, cause: Cause, cx: &mut Context<'_>) {
