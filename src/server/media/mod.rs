@@ -17,6 +17,7 @@
 //! io_uring (both measured: nothing gained over epoll with connected sockets).
 
 mod counters;
+pub mod fast_path;
 mod pace;
 mod ports;
 mod relay;
