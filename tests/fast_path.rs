@@ -8,25 +8,32 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use revbridge::server::media::fast_path::{Exit, FastPath, Flow, Mapping, Tuple};
+use revbridge::media::Passage;
+use revbridge::server::media::fast_path::{Counts, Exit, FastPath, Flow};
 use sha2::{Digest, Sha256};
 use support::net::{self, Network};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/media/fast_path");
-const SLOT: u32 = 3;
 /// The party's SSRC, and ours.
 const SSRC: (u32, u32) = (7, 99);
 /// What a receiver waits for a packet that must not come.
 const A_WHILE: Duration = Duration::from_millis(200);
 
-const MAPPING: Mapping = Mapping {
-    ssrc: SSRC,
-    payload_type: (0, 8),
-    sequence_offset: 1_000,
-    timestamp_offset: 5,
-    highest: 1 << 16,
-    floor: 1 << 16,
-};
+/// Sequence numbers go up by 1,000, timestamps by 5.
+fn passage(from: &UdpSocket, to: &UdpSocket) -> Passage {
+    Passage {
+        from: v4(from),
+        to: v4(to),
+        ssrc: SSRC,
+        payload_type: (0, 8),
+        sequence_offset: 1_000,
+        timestamp_offset: 5,
+        highest: 1 << 16,
+        floor: 1 << 16,
+        jitter: 0,
+        transit: 0,
+    }
+}
 
 /// A party's packet.
 fn packet(ssrc: u32, sequence: u16, payload_type: u8) -> Vec<u8> {
@@ -82,10 +89,10 @@ fn on_the_loopback_only_the_known_stream_is_relayed() {
     let mut kernel = FastPath::load().expect("the kernel takes the program");
     kernel.attach("lo").expect("the loopback");
     let [party, listener, stranger, ours, out] = [(); 5].map(|()| bind("127.0.0.1:0"));
-    let key = Tuple::new(v4(&party), v4(&ours));
     let exit = Exit { interface: 1, is_loopback: true };
-    let flow = Flow::new(Tuple::new(v4(&out), v4(&listener)), exit, &MAPPING);
-    kernel.install(key, SLOT, &flow).expect("room");
+    let passage = passage(&party, &listener);
+    let flow = Flow::new(&passage, v4(&ours), v4(&out), exit);
+    let place = kernel.install(&flow, &Counts::begin(&passage, 0)).expect("room");
     let say = |socket: &UdpSocket, packet: &[u8]| _ = socket.send_to(packet, v4(&ours)).expect("sent");
 
     for sequence in [1, 2, 4, 3] {
@@ -112,7 +119,7 @@ fn on_the_loopback_only_the_known_stream_is_relayed() {
         assert_eq!(received(&listener), None, "{what}");
     }
 
-    let came = kernel.take_back(key, SLOT).expect("it was there");
+    let came = kernel.take_back(place).expect("it was there");
     assert_eq!((came.packets, came.octets, came.highest), (4, 4 * 160, (1 << 16) + 4));
     say(&party, &packet(SSRC.0, 5, 0));
     assert!(received(&ours).is_some(), "what was taken back goes to the socket");
@@ -134,15 +141,16 @@ fn from_wire_to_wire_through_the_kernel_alone() {
     let mut kernel = FastPath::load().expect("the kernel takes the program");
     kernel.attach(&network.interface("a", true)).expect("a wire");
     let exit = Exit { interface: index(&network.interface("b", true)), is_loopback: false };
-    let key = Tuple::new(v4(&party), v4(&ours));
-    kernel.install(key, SLOT, &Flow::new(Tuple::new(out, v4(&listener)), exit, &MAPPING)).expect("room");
+    let passage = passage(&party, &listener);
+    let flow = Flow::new(&passage, v4(&ours), out, exit);
+    let place = kernel.install(&flow, &Counts::begin(&passage, 0)).expect("room");
 
     for sequence in 1..=50 {
         party.send_to(&packet(SSRC.0, sequence, 0), v4(&ours)).expect("sent");
         assert_eq!(received(&listener), Some((relayed(sequence), out.into())));
     }
     assert_eq!(received(&ours), None, "userspace has seen none of them");
-    assert_eq!(kernel.take_back(key, SLOT).expect("it was there").packets, 50);
+    assert_eq!(kernel.take_back(place).expect("it was there").packets, 50);
 }
 
 fn index(interface: &str) -> u32 {

@@ -1,24 +1,37 @@
-//! The kernel's part of relaying: the program of `relay.c` before an interface, and its two tables.
+//! The kernel's part of relaying: the program of `relay.c` before the interfaces, and its tables.
 //!
 //! ```text
-//!   packet's addresses ─▶ SLOTS ─▶ FLOWS[slot]: what to write over it, and what has been counted
+//!   packet's addresses ─▶ SLOTS ─▶ FLOWS[slot]: what to write over it (ours)
+//!                            └───▶ COUNTED[slot]: what came of it (the program's), under the flow's lock
 //! ```
 //!
-//! A direction is taken back in three steps: its addresses leave SLOTS, so that no further packet finds
-//! the flow; a grace period passes, after which no processor is still working on one that did; only then
-//! are the counts read. So every packet is either in them or goes up to the socket, and none is in both.
+//! A direction is taken back by closing its flow under the lock under which the program counts; then the
+//! counts are read. A packet that was counted is relayed, any later one finds the flow closed and goes up
+//! to the socket: each is in one place and none is in both. Nobody waits for anybody.
 //!
 //! Deliberately absent: any choice of what goes into the kernel, and IPv6, which stays in userspace. The
 //! program leaves with the last handle to it, which is [`FastPath`]'s.
 
-use std::net::SocketAddrV4;
+mod interfaces;
 
+use std::net::{IpAddr, SocketAddrV4};
+
+use anyhow::Context;
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::SchedClassifier;
 use aya::programs::tc::{TcAttachOptions, TcAttachType};
 use aya::{Ebpf, Pod, include_bytes_aligned};
 
+use crate::media::Passage;
+
+pub use interfaces::exit;
+
 static OBJECT: &[u8] = include_bytes_aligned!("relay.o");
+
+/// `BPF_F_LOCK`: not while the program counts.
+const LOCKED: u64 = 4;
+/// `BPF_NOEXIST`.
+const NEW: u64 = 1;
 
 /// Where a packet comes from and goes to, in the order and byte order of the headers.
 #[repr(C)]
@@ -30,7 +43,7 @@ pub struct Tuple {
     destination_port: [u8; 2],
 }
 
-/// One direction of a call, as `struct flow` of the program lays it out.
+/// How one direction of a call is relayed, as `struct flow` of the program lays it out. All zero, it is closed.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flow {
@@ -38,18 +51,21 @@ pub struct Flow {
     ssrc_in: [u8; 4],
     ssrc_out: [u8; 4],
     timestamp_offset: u32,
+    from: Tuple,
     out: Tuple,
     interface: u32,
     payload_type_in: u8,
     payload_type_out: u8,
     is_loopback: u8,
     reserved: u8,
-    /// RFC 3550 §A.8: the estimate, times sixteen.
-    pub jitter: u32,
-    pub transit: u32,
-    pub highest_timestamp: u32,
     sequence_offset: u64,
     floor: u64,
+}
+
+/// What came of a flow, as `struct counts` of the program lays it out.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
     /// The highest sequence number heard, without wraps.
     pub highest: u64,
     pub packets: u64,
@@ -59,28 +75,22 @@ pub struct Flow {
     pub last_ns: u64,
     /// When the one with the highest sequence number came.
     pub highest_ns: u64,
+    /// RFC 3550 §A.8: the estimate, times sixteen.
+    pub jitter: u32,
+    /// By the monotonic clock.
+    pub transit: u32,
+    pub highest_timestamp: u32,
+    reserved: u32,
 }
 
 // SAFETY: `#[repr(C)]` of integers and bytes, without padding (the assertion below), any bits are a value.
 unsafe impl Pod for Tuple {}
 // SAFETY: as above.
 unsafe impl Pod for Flow {}
+// SAFETY: as above.
+unsafe impl Pod for Counts {}
 
-const _: () = assert!(size_of::<Tuple>() == 12 && size_of::<Flow>() == 12 * 4 + 7 * 8);
-
-/// How one party's stream becomes ours.
-#[derive(Debug, Clone, Copy)]
-pub struct Mapping {
-    /// SSRC and payload type, the party's and ours.
-    pub ssrc: (u32, u32),
-    pub payload_type: (u8, u8),
-    /// Added to the party's numbers.
-    pub sequence_offset: u64,
-    pub timestamp_offset: u32,
-    /// The highest sequence number so far without wraps, and the first that may pass.
-    pub highest: u64,
-    pub floor: u64,
-}
+const _: () = assert!(size_of::<Tuple>() == 12 && size_of::<Flow>() == 64 && size_of::<Counts>() == 56);
 
 /// The interface that a packet leaves by; on the loopback it goes straight on to its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,22 +111,37 @@ impl Tuple {
 }
 
 impl Flow {
-    pub fn new(out: Tuple, exit: Exit, mapping: &Mapping) -> Self {
+    /// From the party at `passage.from` to our port `by`, and on from our port `out`.
+    pub fn new(passage: &Passage, by: SocketAddrV4, out: SocketAddrV4, exit: Exit) -> Self {
         Self {
-            ssrc_in: mapping.ssrc.0.to_be_bytes(),
-            ssrc_out: mapping.ssrc.1.to_be_bytes(),
-            timestamp_offset: mapping.timestamp_offset,
-            out,
+            ssrc_in: passage.ssrc.0.to_be_bytes(),
+            ssrc_out: passage.ssrc.1.to_be_bytes(),
+            timestamp_offset: passage.timestamp_offset,
+            from: Tuple::new(passage.from, by),
+            out: Tuple::new(out, passage.to),
             interface: exit.interface,
-            payload_type_in: mapping.payload_type.0,
-            payload_type_out: mapping.payload_type.1,
+            payload_type_in: passage.payload_type.0,
+            payload_type_out: passage.payload_type.1,
             is_loopback: u8::from(exit.is_loopback),
-            sequence_offset: mapping.sequence_offset,
-            floor: mapping.floor,
-            highest: mapping.highest,
+            sequence_offset: passage.sequence_offset,
+            floor: passage.floor,
             ..Self::default()
         }
     }
+}
+
+impl Counts {
+    /// Nothing yet. `transit` is by the monotonic clock.
+    pub fn begin(passage: &Passage, transit: u32) -> Self {
+        Self { highest: passage.highest, jitter: passage.jitter, transit, ..Self::default() }
+    }
+}
+
+/// A direction that is in the kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    slot: u32,
+    from: Tuple,
 }
 
 /// The program with its tables. Dropped, it is gone from the kernel.
@@ -124,54 +149,79 @@ pub struct FastPath {
     program: Ebpf,
     slots: HashMap<MapData, Tuple, u32>,
     flows: Array<MapData, Flow>,
+    counted: Array<MapData, Counts>,
+    /// Slots that were used and are free, and the first that never was.
+    vacant: Vec<u32>,
+    unused: u32,
 }
 
 impl FastPath {
-    /// Asks the kernel to take the program. It needs CAP_BPF and CAP_NET_ADMIN.
+    /// Before all interfaces by which audio for `address` may come. It needs CAP_BPF and CAP_NET_ADMIN.
+    pub fn start(address: IpAddr) -> anyhow::Result<Self> {
+        anyhow::ensure!(address.is_ipv4() && !address.is_unspecified(), "media.address is no single address of IPv4");
+        let mut kernel = Self::load()?;
+        for interface in interfaces::with_ipv4()? {
+            kernel.attach(&interface).with_context(|| format!("interface {interface}"))?;
+        }
+        Ok(kernel)
+    }
+
+    /// Asks the kernel to take the program.
     pub fn load() -> anyhow::Result<Self> {
         let mut program = Ebpf::load(OBJECT)?;
         let missing = |name| anyhow::anyhow!("the kernel program has no {name}");
-        let slots = HashMap::try_from(program.take_map("slots").ok_or_else(|| missing("slots"))?)?;
-        let flows = Array::try_from(program.take_map("flows").ok_or_else(|| missing("flows"))?)?;
+        let mut table = |name| program.take_map(name).ok_or_else(|| missing(name));
+        let slots = HashMap::try_from(table("slots")?)?;
+        let flows = Array::try_from(table("flows")?)?;
+        let counted = Array::try_from(table("counted")?)?;
         let classifier: &mut SchedClassifier =
             program.program_mut("relay").ok_or_else(|| missing("relay"))?.try_into()?;
         classifier.load()?;
-        Ok(Self { program, slots, flows })
+        Ok(Self { program, slots, flows, counted, vacant: Vec::new(), unused: 0 })
     }
 
     /// Puts the program before what comes in by an interface.
     pub fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
-        let relay = self.program.program_mut("relay").ok_or_else(|| anyhow::anyhow!("the kernel program is gone"))?;
+        let relay = self.program.program_mut("relay").context("the kernel program is gone")?;
         let classifier: &mut SchedClassifier = relay.try_into()?;
         let order = TcAttachOptions::TcxOrder(Default::default());
         classifier.attach_with_options(interface, TcAttachType::Ingress, order)?;
         Ok(())
     }
 
-    /// From now on packets of `from` are relayed as `flow` says. The slot is free: never used, or taken back.
-    pub fn install(&mut self, from: Tuple, slot: u32, flow: &Flow) -> anyhow::Result<()> {
-        self.flows.set(slot, flow, 0)?;
-        Ok(self.slots.insert(from, slot, 0)?)
+    /// From now on packets are relayed as `flow` says.
+    pub fn install(&mut self, flow: &Flow, counts: &Counts) -> anyhow::Result<Place> {
+        let slot = match self.vacant.pop() {
+            Some(slot) => slot,
+            None => {
+                anyhow::ensure!(self.unused < self.flows.len(), "the kernel's table is full");
+                self.unused += 1;
+                self.unused - 1
+            }
+        };
+        let place = Place { slot, from: flow.from };
+        let installed = self
+            .counted
+            .set(slot, counts, 0)
+            .and_then(|()| self.flows.set(slot, flow, LOCKED))
+            .and_then(|()| self.slots.insert(place.from, slot, NEW));
+        if installed.is_err() {
+            self.flows.set(slot, Flow::default(), LOCKED)?;
+            self.vacant.push(slot);
+        }
+        Ok(installed.map(|()| place)?)
     }
 
     /// What has been counted so far; one packet more or less may be on its way.
-    pub fn read(&self, slot: u32) -> anyhow::Result<Flow> {
-        /// `BPF_F_LOCK`: not while the program writes.
-        const LOCKED: u64 = 4;
-        Ok(self.flows.get(&slot, LOCKED)?)
+    pub fn read(&self, place: Place) -> anyhow::Result<Counts> {
+        Ok(self.counted.get(&place.slot, 0)?)
     }
 
-    /// Ends the relaying of `from`, and says exactly what it came to.
-    pub fn take_back(&mut self, from: Tuple, slot: u32) -> anyhow::Result<Flow> {
-        self.slots.remove(&from)?;
-        grace_period()?;
-        self.read(slot)
+    /// Ends the relaying, and says exactly what it came to.
+    pub fn take_back(&mut self, place: Place) -> anyhow::Result<Counts> {
+        self.flows.set(place.slot, Flow::default(), LOCKED)?;
+        self.slots.remove(&place.from)?;
+        self.vacant.push(place.slot);
+        self.read(place)
     }
-}
-
-/// Returns when every processor has left whatever program it was running.
-fn grace_period() -> std::io::Result<()> {
-    // SAFETY: membarrier takes no pointer. The global command is one grace period of RCU.
-    let done = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

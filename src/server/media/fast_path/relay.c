@@ -45,6 +45,10 @@ enum {
     // A jump of a second is another clock, not jitter.
     SECOND = 8000,
     FLOWS = 16384,
+    // What fits Ethernet; longer ones are userspace's to cut.
+    LONGEST = 1500,
+    // The next program before this interface is asked: another server's, perhaps.
+    NOT_OURS = -1,
 };
 
 // Network order, as in the packet.
@@ -53,20 +57,25 @@ struct tuple {
     u16 source_port, destination_port;
 };
 
+// What userspace foresaw; not written here, so userspace can replace it whole, under the lock.
 struct flow {
     struct bpf_spin_lock lock;
-    // What userspace foresaw; not written here.
     u32 ssrc_in, ssrc_out;
     u32 timestamp_offset;
+    // Zero once the flow has been taken back.
+    struct tuple in;
     struct tuple out;
     u32 interface;
     u8 payload_type_in, payload_type_out, is_loopback, reserved;
-    u32 jitter, transit, highest_timestamp;
     u64 sequence_offset;
     // The first sequence number that may pass; those before it were somebody else's.
     u64 floor;
-    // What came of it. Sequence numbers are without wraps.
+};
+
+// What came of a flow; changed under its lock. Sequence numbers are without wraps.
+struct counts {
     u64 highest, packets, octets, last_ns, highest_ns;
+    u32 jitter, transit, highest_timestamp, reserved;
 };
 
 struct {
@@ -82,6 +91,13 @@ struct {
     __type(key, u32);
     __type(value, struct flow);
 } flows SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, FLOWS);
+    __type(key, u32);
+    __type(value, struct counts);
+} counted SEC(".maps");
 
 struct ip {
     u8 version_length, service;
@@ -130,34 +146,49 @@ INLINE u32 jittered(u32 jitter, u32 change) {
     return jitter + change > decay ? jitter + change - decay : 0;
 }
 
-// RFC 3550 §A.1; 0 when the packet is for userspace to judge.
-INLINE u64 count(struct flow *flow, const struct udp_rtp *rtp, u32 payload, u64 now) {
+INLINE int is_same(const struct tuple *a, const struct tuple *b) {
+    return a->source == b->source && a->destination == b->destination && a->source_port == b->source_port &&
+           a->destination_port == b->destination_port;
+}
+
+// RFC 3550 §A.1; 0 when the packet is for userspace to judge. The flow is copied to where the lock does
+// not matter, because it may be another one as soon as the lock is free.
+INLINE u64 count(struct flow *flow, struct counts *counts, const struct tuple *key, const struct udp_rtp *rtp,
+                 u32 payload, u64 now, struct flow *copy) {
     u16 sequence = __builtin_bswap16(rtp->sequence);
     u32 timestamp = __builtin_bswap32(rtp->timestamp);
     u64 place = 0;
     lock(&flow->lock);
-    u16 ahead = sequence - (u16)flow->highest;
+    u16 ahead = sequence - (u16)counts->highest;
     if (ahead < MAX_DROPOUT)
-        place = flow->highest + ahead;
+        place = counts->highest + ahead;
     else if (65536 - ahead <= MAX_MISORDER)
-        place = flow->highest - (65536 - ahead);
-    if (place < flow->floor)
+        place = counts->highest - (65536 - ahead);
+    if (place < flow->floor || !is_same(&flow->in, key) || rtp->ssrc != flow->ssrc_in ||
+        (rtp->second & 0x7f) != flow->payload_type_in)
         place = 0;
     if (place) {
         u32 transit = (u32)(now / 125000) - timestamp;
-        int change = transit - flow->transit;
+        int change = transit - counts->transit;
         u32 size = change < 0 ? -change : change;
-        if (flow->transit && size < SECOND)
-            flow->jitter = jittered(flow->jitter, size);
-        flow->transit = transit;
-        if (place > flow->highest) {
-            flow->highest = place;
-            flow->highest_timestamp = timestamp;
-            flow->highest_ns = now;
+        if (counts->transit && size < SECOND)
+            counts->jitter = jittered(counts->jitter, size);
+        counts->transit = transit;
+        if (place > counts->highest) {
+            counts->highest = place;
+            counts->highest_timestamp = timestamp;
+            counts->highest_ns = now;
         }
-        flow->packets += 1;
-        flow->octets += payload;
-        flow->last_ns = now;
+        counts->packets += 1;
+        counts->octets += payload;
+        counts->last_ns = now;
+        copy->ssrc_out = flow->ssrc_out;
+        copy->timestamp_offset = flow->timestamp_offset;
+        copy->out = flow->out;
+        copy->interface = flow->interface;
+        copy->payload_type_out = flow->payload_type_out;
+        copy->is_loopback = flow->is_loopback;
+        copy->sequence_offset = flow->sequence_offset;
     }
     unlock(&flow->lock);
     return place;
@@ -167,42 +198,42 @@ SEC("classifier")
 int relay(struct __sk_buff *skb) {
     void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
     if (data + HEADERS + 1 > end || skb->protocol != __builtin_bswap16(0x0800))
-        return BPF_OK;
+        return NOT_OURS;
     struct ip ip = *(struct ip *)(data + ETHERNET);
     struct udp_rtp from = *(struct udp_rtp *)(data + ETHERNET + IP);
     u32 length = __builtin_bswap16(ip.length), datagram = __builtin_bswap16(from.length);
     // No options, no fragments, one length; RTP without contributors, extension and padding.
     if (ip.version_length != 0x45 || ip.protocol != 17 || (ip.fragment & __builtin_bswap16(0x3fff)) ||
-        length != datagram + IP || datagram <= UDP + RTP || ETHERNET + length > skb->len || from.first != 0x80)
-        return BPF_OK;
+        length != datagram + IP || datagram <= UDP + RTP || length > LONGEST ||
+        ETHERNET + length > skb->len || from.first != 0x80)
+        return NOT_OURS;
     struct tuple key = { ip.source, ip.destination, from.source_port, from.destination_port };
     u32 *slot = lookup(&slots, &key);
     struct flow *flow = slot ? lookup(&flows, slot) : 0;
-    if (!flow || from.ssrc != flow->ssrc_in || (from.second & 0x7f) != flow->payload_type_in)
-        return BPF_OK;
-    u64 place = count(flow, &from, datagram - UDP - RTP, clock_ns());
+    struct counts *counts = slot ? lookup(&counted, slot) : 0;
+    if (!flow || !counts)
+        return NOT_OURS;
+    struct flow known = {};
+    u64 place = count(flow, counts, &key, &from, datagram - UDP - RTP, clock_ns(), &known);
     if (!place)
-        return BPF_OK;
-    struct tuple out = flow->out;
+        return NOT_OURS;
     struct udp_rtp to = {
-        .source_port = out.source_port,
-        .destination_port = out.destination_port,
+        .source_port = known.out.source_port,
+        .destination_port = known.out.destination_port,
         .length = from.length,
         .checksum = from.checksum,
         .first = 0x80,
-        .second = (from.second & 0x80) | flow->payload_type_out,
-        .sequence = __builtin_bswap16((u16)(place + flow->sequence_offset)),
-        .timestamp = __builtin_bswap32(__builtin_bswap32(from.timestamp) + flow->timestamp_offset),
-        .ssrc = flow->ssrc_out,
+        .second = (from.second & 0x80) | known.payload_type_out,
+        .sequence = __builtin_bswap16((u16)(place + known.sequence_offset)),
+        .timestamp = __builtin_bswap32(__builtin_bswap32(from.timestamp) + known.timestamp_offset),
+        .ssrc = known.ssrc_out,
     };
-    u32 interface = flow->interface;
-    u8 is_loopback = flow->is_loopback;
     // It has been counted as relayed; half rewritten it may go nowhere.
-    if (rewrite(skb, &ip, &from, &to, &out))
+    if (rewrite(skb, &ip, &from, &to, &known.out))
         return BPF_DROP;
     // On the loopback it is where it is to go: put back in, it would lose its route, without which the
     // kernel believes no packet from 127/8.
-    return is_loopback ? BPF_OK : redirect_neigh(interface, 0, 0, 0);
+    return known.is_loopback ? BPF_OK : redirect_neigh(known.interface, 0, 0, 0);
 }
 
 // No helper above asks for a program under the GPL.
