@@ -11,7 +11,7 @@ SECS ?= 60
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test check check-long bench sim fuzz packages-demo packages-test fmt deny
+.PHONY: help demo run test check check-long bench sim fuzz bpf packages-demo packages-test fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,14 @@ bench: ## The table of figures, measured on this machine
 sim: ## Random seeds through the simulator for SECS seconds (60)
 	$(call step,simulating for $(SECS) s)
 	@$(CARGO) sim -- --secs $(SECS)
+
+# The paths of this machine stay out of the object; the sums say that it belongs to its source.
+bpf: ## Compile the kernel's part of relaying again, after a change of relay.c
+	@scripts/install-packages clang llvm libc6-dev
+	$(call step,compiling relay.c for the kernel)
+	@cd src/server/media/fast_path && clang -O2 -g -Wall -Werror -fno-strict-aliasing -fdebug-compilation-dir=. \
+	  -target bpf -I/usr/include/$$(uname -m)-linux-gnu -c relay.c -o relay.o && llvm-strip -g relay.o
+	@cd src/server/media/fast_path && sha256sum relay.c relay.o > relay.sha256
 
 packages-demo:
 	@scripts/install-packages sip-tester

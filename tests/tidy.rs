@@ -23,7 +23,8 @@ const FLOORS: [&[&str]; 11] = [
 
 /// Crates that do I/O, read clocks or hold threads, and the only places that may name them.
 const EDGE: [&str; 5] = ["api", "server", "store::sqlite", "store::postgres", "main"];
-const EDGE_CRATES: [&str; 14] = [
+const EDGE_CRATES: [&str; 15] = [
+    "aya",
     "tokio",
     "axum",
     "hyper",

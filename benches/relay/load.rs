@@ -28,6 +28,9 @@ pub struct Phones {
     sequence: [Vec<u16>; 2],
     pub sent: u64,
     pub received: u64,
+    /// Time in the calls that send: what a packet does in the kernel before its sender is on again, to the
+    /// relay's socket and, without one, all the way.
+    pub sending: Duration,
 }
 
 impl Phones {
@@ -43,6 +46,7 @@ impl Phones {
             sequence: [vec![], vec![]],
             sent: 0,
             received: 0,
+            sending: Duration::ZERO,
         })
     }
 
@@ -120,9 +124,11 @@ impl Phones {
         packet[2..4].copy_from_slice(&sequence.to_be_bytes());
         packet[4..8].copy_from_slice(&(u32::from(*sequence) * 160).to_be_bytes());
         packet[8..12].copy_from_slice(&(call as u32 + 1).to_be_bytes());
+        let began = Instant::now();
         if self.sockets[side].send_to(&packet, self.relay[side][call]).is_ok() {
             self.sent += 1;
         }
+        self.sending += began.elapsed();
     }
 
     fn drain(&mut self) -> u64 {

@@ -90,6 +90,8 @@ pub struct MediaConfig {
     pub timeout: Duration,
     /// 0: one per core.
     pub threads: usize,
+    /// Whether the kernel may relay known streams, if it can.
+    pub fast_path: bool,
 }
 
 /// Bounds of calls, with the reason at each default in `config.example.toml`.

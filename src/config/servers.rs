@@ -85,9 +85,11 @@ pub(super) fn media(mut s: Section<'_, '_>) -> Option<At<MediaConfig>> {
     let address = s.parsed_or("address", bounds::MEDIA_ADDRESS, ip);
     let advertise = s.parsed("advertise", |text| ip(text).and_then(concrete));
     let ports = s.parsed_or("ports", bounds::MEDIA_PORTS, ports);
-    if let Some(path) = s.text("fast_path").filter(|p| !["auto", "off"].contains(&p.value)) {
+    let fast_path = s.text("fast_path");
+    if let Some(path) = fast_path.as_ref().filter(|p| !["auto", "off"].contains(&p.value)) {
         s.wrong(path.at, "fast_path", "expected \"auto\" or \"off\"");
     }
+    let fast_path = fast_path.is_none_or(|path| path.value == "auto");
     let rest = s.seconds("rest_seconds", &bounds::MEDIA_REST_BOUND, bounds::MEDIA_REST);
     let timeout = s.seconds("timeout_seconds", &bounds::MEDIA_TIMEOUT_BOUND, bounds::MEDIA_TIMEOUT);
     let threads = s.size("threads", &bounds::MEDIA_THREADS_BOUND, 0);
@@ -97,7 +99,8 @@ pub(super) fn media(mut s: Section<'_, '_>) -> Option<At<MediaConfig>> {
     s.finish();
     let (address, ports) = (address?, ports?);
     let advertised = advertise.map_or(address.value, |a| a.value);
-    Some(address.with(|address| MediaConfig { address, advertised, ports: ports.value, rest, timeout, threads }))
+    let ports = ports.value;
+    Some(address.with(|address| MediaConfig { address, advertised, ports, rest, timeout, threads, fast_path }))
 }
 
 pub(super) fn calls(mut s: Section<'_, '_>) -> CallConfig {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::fast_path::{Passage, Passed};
 use super::stream::{Content, Due, Stream};
 use super::{DropCause, LegStats, MediaEvent, Rules, Source};
 use crate::model::{Secret, Side, Timestamp};
@@ -99,6 +100,27 @@ impl Bridge {
     /// Where this leg's packets come from, once that is known.
     pub fn latched(&self, side: Side) -> Option<SocketAddr> {
         self.legs[index(side)].as_ref()?.latched()
+    }
+
+    /// Where this leg's party is sent to.
+    pub fn target(&self, side: Side) -> Option<SocketAddr> {
+        self.legs[index(side)].as_ref()?.target()
+    }
+
+    /// How what `side` sends could reach the other party without a look at it.
+    pub fn passage(&self, side: Side) -> Option<Passage> {
+        let [leg, other] = [side, side.other()].map(|side| self.legs[index(side)].as_ref());
+        Passage::between(leg?, other?)
+    }
+
+    /// What `side` sent has reached the other party by a passage.
+    pub fn passed(&mut self, side: Side, passed: &Passed) {
+        if let Some(leg) = self.leg(side) {
+            leg.was_heard(passed);
+        }
+        if let Some(other) = self.leg(side.other()) {
+            other.was_sent(passed);
+        }
     }
 
     /// A packet on the RTP port of `side`.

@@ -102,6 +102,20 @@ impl Latch {
         }
     }
 
+    /// Where the party is, if nothing newer has been signalled.
+    pub fn settled(&self) -> Option<SocketAddr> {
+        match self.believed {
+            Belief::Nobody | Belief::Former(_) => None,
+            Belief::Signalled(at) | Belief::Nat(at) | Belief::Rebound(at) => Some(at),
+        }
+    }
+
+    /// The believed address was heard without a question here.
+    pub fn hear(&mut self, at: Timestamp) {
+        self.heard = self.heard.max(at);
+        self.candidate = None;
+    }
+
     /// Where to send: to the address that has proven itself, until then to the signalled one.
     pub fn target(&self) -> Option<SocketAddr> {
         match self.believed {

@@ -5,6 +5,7 @@
 //! sockets and the threads and asks this module about every packet.
 
 mod bridge;
+mod fast_path;
 mod g711;
 mod keypad;
 mod latch;
@@ -26,6 +27,7 @@ use crate::model::Secret;
 use crate::sdp::{Agreed, Codec};
 
 pub use bridge::{Bridge, Channel, PACKET, Transmit, Verdict};
+pub use fast_path::{Passage, Passed};
 pub use ports::PortPool;
 pub use rules::Rules;
 

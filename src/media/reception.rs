@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::fast_path::Passed;
 use super::g711::SAMPLES_PER_SECOND;
 use super::wire::Header;
 use crate::model::Timestamp;
@@ -87,6 +88,29 @@ impl Reception {
 
     pub fn is_current(&self, header: &Header) -> bool {
         self.epoch != 0 && header.ssrc == self.ssrc
+    }
+
+    /// Packets of this epoch were received elsewhere, by the same rules.
+    pub fn passed(&mut self, passed: &Passed) {
+        self.received += passed.packets;
+        self.highest = self.highest.max(passed.highest);
+        (self.jitter, self.transit) = (passed.jitter, passed.transit);
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    pub fn jitter_and_transit(&self) -> (u32, u32) {
+        (self.jitter, self.transit)
     }
 
     pub fn received(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! other party, the other party after its phone restarted. Within one source everything is carried
 //! faithfully, so what the network lost or reordered is still missing or out of order.
 
+use super::fast_path::Passed;
 use super::g711::SAMPLES_PER_SECOND;
 use super::reception::Place;
 use super::tones::FRAME;
@@ -34,10 +35,10 @@ enum Feed {
 
 /// From the other party's numbers to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mapping {
+pub(super) struct Mapping {
     epoch: u32,
-    sequence: (u64, u64),
-    timestamp: (u32, u32),
+    pub sequence: (u64, u64),
+    pub timestamp: (u32, u32),
 }
 
 /// The fields of a header that are ours.
@@ -82,6 +83,25 @@ impl Sender {
             && place.sequence > mapping.sequence.0 + (self.highest - mapping.sequence.1)
         {
             mapping.sequence.0 += 1;
+        }
+    }
+
+    /// How the other party's packets of this epoch become ours, if that has begun.
+    pub fn mapping(&self, epoch: u32) -> Option<Mapping> {
+        match self.feed {
+            Feed::Peer(mapping) if mapping.epoch == epoch => Some(mapping),
+            Feed::Peer(_) | Feed::Tone | Feed::Nobody => None,
+        }
+    }
+
+    /// Packets of the other party were sent elsewhere, by the mapping that still holds.
+    pub fn passed(&mut self, passed: &Passed) {
+        self.packets += passed.packets;
+        self.octets += passed.octets;
+        if let Feed::Peer(Mapping { sequence, timestamp, .. }) = self.feed {
+            let highest = sequence.1 + passed.highest.saturating_sub(sequence.0);
+            let stamp = timestamp.1.wrapping_add(passed.highest_timestamp.wrapping_sub(timestamp.0));
+            self.advance(passed.highest_at, highest, stamp);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::fast_path::Passed;
 use super::g711::Law;
 use super::keypad::{EVENT, Key, Keypad};
 use super::latch::Latch;
@@ -38,6 +39,8 @@ pub(super) struct Stream {
     reception: Reception,
     keypad: Keypad,
     codec: Option<Codec>,
+    /// The payload type of the party's last audio.
+    speaks: Option<u8>,
     flowed: bool,
     last_sender_report: Option<(u32, Timestamp)>,
     sender: Sender,
@@ -103,6 +106,7 @@ impl Stream {
             reception: Reception::default(),
             keypad: Keypad::default(),
             codec: None,
+            speaks: None,
             flowed: false,
             last_sender_report: None,
             sender: Sender::new(number(0), number(4) as u16, number(8)),
@@ -171,6 +175,54 @@ impl Stream {
         self.latch.target()
     }
 
+    /// Whether the party wants to hear.
+    pub fn hears(&self) -> bool {
+        self.hears
+    }
+
+    /// Where the party is, once no other address is to be believed without a question.
+    pub fn settled(&self) -> Option<SocketAddr> {
+        self.latch.settled()
+    }
+
+    /// How the party's audio comes.
+    pub fn speaks(&self) -> Option<(u8, Law)> {
+        let payload_type = self.speaks?;
+        match self.formats?.incoming(payload_type)? {
+            Incoming::Audio(law) => Some((payload_type, law)),
+            Incoming::Event => None,
+        }
+    }
+
+    /// The payload type under which the party takes audio of this law.
+    pub fn expects(&self, law: Law) -> Option<u8> {
+        self.formats?.outgoing(law)
+    }
+
+    pub fn reception(&self) -> &Reception {
+        &self.reception
+    }
+
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Packets of this party have passed, each as if it had been heard here.
+    pub fn was_heard(&mut self, passed: &Passed) {
+        if passed.packets > 0 {
+            self.reception.passed(passed);
+            self.latch.hear(passed.last_at);
+            self.quiet_since = self.quiet_since.max(passed.last_at);
+        }
+    }
+
+    /// Packets to this party have passed.
+    pub fn was_sent(&mut self, passed: &Passed) {
+        if passed.packets > 0 {
+            self.sender.passed(passed);
+        }
+    }
+
     /// Judges a packet on the RTP port. `joined`: the other party listens.
     pub fn hear(&mut self, now: Timestamp, from: SocketAddr, packet: &[u8], joined: bool) -> Result<Heard, DropCause> {
         let mut header = Header::read(packet).ok_or(DropCause::Malformed)?;
@@ -192,6 +244,7 @@ impl Stream {
             Some(Incoming::Audio(law)) => {
                 self.reception.time(now, &header);
                 self.codec.get_or_insert(law.codec());
+                self.speaks = Some(header.payload_type);
                 Content::Audio(law)
             }
             Some(Incoming::Event) => {

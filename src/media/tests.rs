@@ -13,17 +13,17 @@ use super::{Bridge, Channel, DropCause, MediaEvent, PACKET, Rules, Source, ToneR
 use crate::model::{Secret, Side, Timestamp};
 use crate::sdp::{Agreed, Codec, Direction, Format};
 
-const PCMU: Format = Format { payload_type: 0, codec: Codec::Pcmu };
-const PCMA: Format = Format { payload_type: 8, codec: Codec::Pcma };
+pub(super) const PCMU: Format = Format { payload_type: 0, codec: Codec::Pcmu };
+pub(super) const PCMA: Format = Format { payload_type: 8, codec: Codec::Pcma };
 
 /// A call with both phones on other hosts.
-struct Call {
-    bridge: Bridge,
-    now: Timestamp,
+pub(super) struct Call {
+    pub bridge: Bridge,
+    pub now: Timestamp,
     events: Vec<(Side, MediaEvent)>,
 }
 
-fn phone(side: Side) -> SocketAddr {
+pub(super) fn phone(side: Side) -> SocketAddr {
     match side {
         Side::User => "198.51.100.1:4000",
         Side::Destination => "203.0.113.2:5000",
@@ -36,7 +36,7 @@ fn stranger() -> SocketAddr {
     "192.0.2.66:6666".parse().unwrap()
 }
 
-fn agreed(side: Side, audio: &[Format], event: u8) -> Agreed {
+pub(super) fn agreed(side: Side, audio: &[Format], event: u8) -> Agreed {
     Agreed {
         remote: Some(phone(side)),
         remote_rtcp: None,
@@ -47,7 +47,7 @@ fn agreed(side: Side, audio: &[Format], event: u8) -> Agreed {
 }
 
 /// A packet of 20 ms; sequence and timestamp go with `n`.
-fn rtp(ssrc: u32, payload_type: u8, n: u32) -> Vec<u8> {
+pub(super) fn rtp(ssrc: u32, payload_type: u8, n: u32) -> Vec<u8> {
     let header = Header {
         marker: false,
         payload_type,
@@ -79,11 +79,11 @@ impl Call {
         Self { bridge, now, events: Vec::new() }
     }
 
-    fn joined() -> Self {
+    pub(super) fn joined() -> Self {
         Self::joined_with(&[PCMU], &[PCMU], 101, 101)
     }
 
-    fn joined_with(user: &[Format], destination: &[Format], user_event: u8, destination_event: u8) -> Self {
+    pub(super) fn joined_with(user: &[Format], destination: &[Format], user_event: u8, destination_event: u8) -> Self {
         let mut call = Self::opened();
         call.bridge.remote(call.now, Side::User, &agreed(Side::User, user, user_event));
         call.bridge.remote(call.now, Side::Destination, &agreed(Side::Destination, destination, destination_event));
@@ -93,16 +93,16 @@ impl Call {
         call
     }
 
-    fn wait(&mut self, milliseconds: u64) {
+    pub(super) fn wait(&mut self, milliseconds: u64) {
         self.now = self.now + Duration::from_millis(milliseconds);
     }
 
-    fn packet(&mut self, side: Side, from: SocketAddr, mut packet: Vec<u8>) -> Verdict {
+    pub(super) fn packet(&mut self, side: Side, from: SocketAddr, mut packet: Vec<u8>) -> Verdict {
         self.bridge.rtp(self.now, side, from, &mut packet, &mut self.events)
     }
 
     /// A packet of the party itself, and what the other party receives.
-    fn says(&mut self, side: Side, mut packet: Vec<u8>) -> Option<(Header, Vec<u8>)> {
+    pub(super) fn says(&mut self, side: Side, mut packet: Vec<u8>) -> Option<(Header, Vec<u8>)> {
         self.wait(20);
         match self.bridge.rtp(self.now, side, phone(side), &mut packet, &mut self.events) {
             Verdict::Forward { to, remote, range } => {

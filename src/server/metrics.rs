@@ -54,6 +54,10 @@ fn describe() {
     describe_gauge!("revbridge_live_calls", "Calls without a terminal record");
     describe_gauge!("revbridge_live_legs", "Legs that ring or talk");
     describe_gauge!("revbridge_calls_in_memory", "Live calls and those that still take down late answers");
+    describe_gauge!(
+        "revbridge_media_streams",
+        "Open legs, by whether the kernel or userspace relays what the party sends"
+    );
     describe_gauge!("revbridge_media_ports_left", "Port pairs that a new leg could take now");
     describe_gauge!("revbridge_trunks_in_service", "Trunks that take calls");
     describe_gauge!("revbridge_commits_in_flight", "Commits that the store has not answered");
@@ -127,6 +131,9 @@ pub fn media(counts: &Counts) {
         ("send", drops.send),
     ] {
         counter!("revbridge_rtp_dropped_total", "cause" => cause).absolute(packets);
+    }
+    for (path, legs) in [("kernel", counts.streams.kernel), ("userspace", counts.streams.userspace)] {
+        gauge!("revbridge_media_streams", "path" => path).set(legs as f64);
     }
 }
 

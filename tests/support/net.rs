@@ -9,6 +9,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const USER: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 11);
 pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(10, 99, 2, 12);
@@ -26,7 +27,10 @@ impl Network {
         // SAFETY: geteuid only reads the process's credentials.
         let root = unsafe { libc::geteuid() } == 0;
         assert!(root, "this test makes network namespaces, which only root may: run it by sudo");
-        let network = Self { prefix: format!("rb{}", std::process::id()) };
+        // The tests of one program run side by side.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let network = Self { prefix: format!("rb{}x{number}", std::process::id()) };
         for name in ["a", "b", "g"] {
             ip(&["netns", "add", &network.namespace(name)]);
             network.ip_in(name, &["link", "set", "lo", "up"]);
@@ -64,7 +68,12 @@ impl Network {
 
     /// Moves the calling thread to the server's machine: what it starts and connects from now on is there.
     pub fn enter_gateway(&self) {
-        let file = File::open(format!("/run/netns/{}", self.namespace("g"))).expect("the namespace exists");
+        self.enter("g");
+    }
+
+    /// The same for any of the machines.
+    pub fn enter(&self, name: &str) {
+        let file = File::open(format!("/run/netns/{}", self.namespace(name))).expect("the namespace exists");
         // SAFETY: the descriptor is open for the whole call; only this thread's network changes.
         let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
         assert_eq!(entered, 0, "setns: {}", std::io::Error::last_os_error());

@@ -8,6 +8,8 @@
 //!  switch ◀── MediaEvent ──────────┘
 //! ```
 //!
+//! A direction that needs no look goes on in the kernel until something is said about it (`offload`).
+//!
 //! A call lives on one thread with both its legs, so nothing of it is shared. Each leg has a pair of
 //! bound sockets, and once it has latched a third, connected to the party on the same port: the kernel
 //! gives it the party's packets, sends without looking up a route, and leaves strangers to the bound
@@ -17,6 +19,8 @@
 //! io_uring (both measured: nothing gained over epoll with connected sockets).
 
 mod counters;
+pub mod fast_path;
+mod offload;
 mod pace;
 mod ports;
 mod relay;

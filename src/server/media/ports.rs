@@ -10,6 +10,8 @@ use crate::media::PortPair;
 /// A bound pair, and the RTP port once more for the party that has been found.
 #[derive(Debug)]
 pub struct Ports {
+    /// Where `rtp` is bound.
+    pub local: SocketAddr,
     pub rtp: UdpSocket,
     pub rtcp: UdpSocket,
     pub party: Option<Connected>,
@@ -31,7 +33,8 @@ impl Ports {
             let socket = UdpSocket::bind((address, port))?;
             socket.set_nonblocking(true).map(|()| socket)
         };
-        Ok(Self { rtp: bind(pair.0)?, rtcp: bind(pair.0.saturating_add(1))?, party: None, shares: false })
+        let local = SocketAddr::new(address, pair.0);
+        Ok(Self { local, rtp: bind(pair.0)?, rtcp: bind(pair.0.saturating_add(1))?, party: None, shares: false })
     }
 
     /// Whether the party's packets come to the bound socket although it has been found at `latched`.
@@ -70,7 +73,7 @@ impl Ports {
     /// Opens a second socket on our own port. Sharing is allowed for that moment only, so that no other
     /// program can share it.
     fn connect(&self, to: SocketAddr) -> io::Result<UdpSocket> {
-        let local = self.rtp.local_addr()?;
+        let local = self.local;
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         let bound = SockRef::from(&self.rtp);

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::counters::Counts;
+use super::counters::{Counts, Streams};
+use super::offload::{Lane, Offload};
 use super::pace::Pace;
 use super::ports::Ports;
 use super::threads::Desk;
@@ -51,6 +52,10 @@ pub struct Relay<F> {
     slots: HashMap<CallId, usize>,
     /// When which slot wants to be asked. Outdated entries are passed over.
     deadlines: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    /// What the kernel relays of these calls.
+    offload: Offload,
+    /// Legs whose ports are bound.
+    legs: u64,
     counts: Counts,
     pace: Pace,
     events: Vec<(Side, MediaEvent)>,
@@ -62,6 +67,8 @@ struct Call {
     bridge: Bridge,
     user: Option<Ports>,
     destination: Option<Ports>,
+    /// By side: what that party sends.
+    lanes: [Lane; 2],
     /// Its earliest entry among the deadlines.
     wakes_at: Option<Timestamp>,
 }
@@ -76,7 +83,7 @@ enum Door {
 }
 
 impl<F: Fn(LegId, MediaEvent)> Relay<F> {
-    pub fn new(rules: Arc<Rules>, clock: Clock, desk: Arc<Desk>, report: F) -> io::Result<Self> {
+    pub fn new(rules: Arc<Rules>, clock: Clock, desk: Arc<Desk>, offload: Offload, report: F) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add(&desk.waker, COMMANDS, Interest::Wakes)?;
         Ok(Self {
@@ -89,6 +96,8 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             vacant: Vec::new(),
             slots: HashMap::new(),
             deadlines: BinaryHeap::new(),
+            offload,
+            legs: 0,
             counts: Counts::default(),
             pace: Pace::default(),
             events: Vec::new(),
@@ -117,6 +126,8 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             self.desk.take(&mut commands);
             commands.drain(..).for_each(|(leg, command)| self.command(now, leg, command));
             self.pace.count(ready.len());
+            let kernel = self.offload.streams;
+            self.counts.streams = Streams { kernel, userspace: self.legs - kernel };
             self.desk.counters.publish(&self.counts);
         }
     }
@@ -137,6 +148,10 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         let (slot, side, door) = read_token(token);
         let Some(call) = self.calls.get_mut(slot).and_then(Option::as_deref_mut) else { return };
         let Some((length, from)) = call.ports(side).and_then(|ports| door.receive(ports, buffer)) else { return };
+        // Judged by up-to-date numbers, and the last to need that for a while.
+        if door != Door::Rtcp && call.lane(side).is_in_kernel() {
+            self.counts.relayed += call.take_back(now, side, &mut self.offload);
+        }
         let packet = &mut buffer[..length];
         let verdict = match door {
             Door::Rtp | Door::Party => call.bridge.rtp(now, side, from, packet, &mut self.events),
@@ -146,7 +161,10 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             Verdict::Forward { to, remote, range } => {
                 let sent = call.ports(to).map(|ports| ports.send_rtp(remote, &packet[range]));
                 match sent {
-                    Some(Ok(())) => self.counts.relayed += 1,
+                    Some(Ok(())) => {
+                        self.counts.relayed += 1;
+                        call.offer(now, side, &mut self.offload);
+                    }
                     Some(Err(_)) | None => {
                         self.counts.dropped.send += 1;
                         call.bridge.unsent(to);
@@ -159,6 +177,9 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         // A packet at the party's own door cannot have changed where the party is.
         if door == Door::Rtp {
             call.follow(&self.poller, slot, side);
+            if call.lane(side.other()).misses(call.bridge.target(side)) {
+                self.counts.relayed += call.take_back(now, side.other(), &mut self.offload);
+            }
         }
         self.report_events(slot);
     }
@@ -175,6 +196,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
     /// Sends and reports what is due of a call.
     fn poll(&mut self, now: Timestamp, slot: usize) {
         let Some(call) = self.calls[slot].as_deref_mut() else { return };
+        self.counts.relayed += call.refresh(&self.offload);
         let mut buffer = [0; PACKET];
         while let Some(transmit) = call.bridge.poll(now, &mut buffer, &mut self.events) {
             if call.send(&transmit, &buffer).is_err() {
@@ -194,6 +216,11 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
     }
 
     fn command(&mut self, now: Timestamp, leg: LegId, command: MediaCommand) {
+        if let Some(call) = self.slots.get(&leg.call).and_then(|&slot| self.calls[slot].as_deref_mut()) {
+            for side in Side::BOTH {
+                self.counts.relayed += call.take_back(now, side, &mut self.offload);
+            }
+        }
         match command {
             MediaCommand::Open { port, secret } => self.open(now, leg, port, secret),
             MediaCommand::Close => self.close(now, leg),
@@ -221,7 +248,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         let Some(call) = self.calls[slot].as_deref_mut() else { return };
         match opened {
             Ok(ports) => {
-                *call.ports_mut(leg.side) = Some(ports);
+                self.legs += u64::from(call.ports_mut(leg.side).replace(ports).is_none());
                 call.bridge.open(now, leg.side, secret);
             }
             Err(error) => {
@@ -241,7 +268,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
                 // The last word; nobody is left to hear that it did not arrive.
                 let _ = call.send(&bye, &buffer);
             }
-            *call.ports_mut(leg.side) = None;
+            self.legs -= u64::from(call.ports_mut(leg.side).take().is_some());
             self.counts.lost += stats.lost;
             self.vacate_if_over(slot);
             Some(stats)
@@ -256,7 +283,8 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             return slot;
         }
         let bridge = Bridge::new(Arc::clone(&self.rules));
-        let call = Box::new(Call { id, bridge, user: None, destination: None, wakes_at: None });
+        let call =
+            Box::new(Call { id, bridge, user: None, destination: None, lanes: Default::default(), wakes_at: None });
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.calls.push(None);
             self.calls.len() - 1
@@ -297,6 +325,26 @@ impl Call {
             Side::User => &mut self.user,
             Side::Destination => &mut self.destination,
         }
+    }
+
+    fn lane(&self, side: Side) -> &Lane {
+        &self.lanes[side as usize]
+    }
+
+    /// The kernel may go on with what this party sends.
+    fn offer(&mut self, now: Timestamp, side: Side, offload: &mut Offload) {
+        if let [Some(by), Some(out)] = [side, side.other()].map(|side| self.ports(side).map(|ports| ports.local)) {
+            offload.offer(now, &self.bridge, side, [by, out], &mut self.lanes[side as usize]);
+        }
+    }
+
+    fn take_back(&mut self, now: Timestamp, side: Side, offload: &mut Offload) -> u64 {
+        offload.take_back(now, &mut self.bridge, side, &mut self.lanes[side as usize])
+    }
+
+    fn refresh(&mut self, offload: &Offload) -> u64 {
+        let mut refresh = |side: Side| offload.refresh(&mut self.bridge, side, &mut self.lanes[side as usize]);
+        refresh(Side::User) + refresh(Side::Destination)
     }
 
     fn send(&self, transmit: &Transmit, buffer: &[u8]) -> io::Result<()> {

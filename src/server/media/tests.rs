@@ -49,7 +49,7 @@ fn rtp(sequence: u16, fill: u8) -> Vec<u8> {
 
 impl Scene {
     /// A call with both legs open and their phones signalled.
-    fn new() -> Self {
+    fn new(fast_path: bool) -> Self {
         let config = MediaConfig {
             address: "127.0.0.1".parse().unwrap(),
             advertised: "127.0.0.1".parse().unwrap(),
@@ -58,6 +58,7 @@ impl Scene {
             rest: Duration::ZERO,
             timeout: Duration::from_secs(1),
             threads: 2,
+            fast_path,
         };
         let (sender, events) = channel();
         let report = move |leg, event| _ = sender.send((leg, event));
@@ -74,7 +75,11 @@ impl Scene {
     }
 
     fn joined() -> Self {
-        let scene = Self::new();
+        Self::joined_by(false)
+    }
+
+    fn joined_by(fast_path: bool) -> Self {
+        let scene = Self::new(fast_path);
         for side in Side::BOTH {
             scene.command(side, MediaCommand::Play(Source::Peer));
         }
@@ -216,7 +221,7 @@ fn a_party_that_moves_is_followed_by_its_connected_socket() {
 
 #[test]
 fn ringback_is_heard_at_fifty_packets_per_second() {
-    let scene = Scene::new();
+    let scene = Scene::new(false);
     scene.command(Side::User, MediaCommand::Play(Source::Ringback(ToneRegion::Europe)));
     let packets: Vec<_> = (0..20).map(|_| hears(scene.phone(Side::User)).expect("ringback")).collect();
     for pair in packets.windows(2) {

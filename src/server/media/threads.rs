@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::counters::{Counters, Counts};
+use super::offload::{Kernel, Offload};
 use super::relay::Relay;
 use crate::config::MediaConfig;
 use crate::media::{MediaCommand, MediaEvent, Rules};
@@ -119,10 +120,12 @@ impl MediaThreads {
             ports: config.ports,
             timeout: config.timeout,
         });
+        let kernel = Kernel::start(config.fast_path, config.address);
         let threads = (0..count)
             .map(|number| {
                 let desk = Arc::new(Desk::new()?);
-                let relay = Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), events.clone())?;
+                let offload = Offload::new(kernel.clone(), clock);
+                let relay = Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), offload, events.clone())?;
                 let thread = std::thread::Builder::new().name(format!("media-{number}"));
                 Ok(Thread { desk, calls: 0, join: Some(thread.spawn(move || relay.run())?) })
             })
