@@ -1,6 +1,7 @@
 //! What the store costs and how fast it answers: `figure | measured | target | ok/short`.
 //!
-//! The processor's time is that of the writer thread alone, as the kernel counted it.
+//! The processor's time is that of the writer thread alone, as the kernel counted it, and so are its
+//! switches and writes. `cargo bench --bench store -- RATE SECONDS` offers whole calls at one rate only.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures: needs the clock and threads.
 
 #[path = "../tests/store/desk.rs"]
@@ -9,6 +10,8 @@ mod desk;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use revbridge::guardrails::Attempt;
@@ -20,8 +23,12 @@ use desk::{Desk, admit, permit, settle, step, wide};
 fn main() {
     println!("figure | measured | target | ok/short");
     let dir = tempfile::tempdir_in(".").expect("a directory on the disk");
+    let asked: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if let [rate, seconds] = *asked {
+        return paced(&dir.path().join("one"), rate, seconds, 120.0);
+    }
     for (rate, target_us) in [(100, 120.0), (400, 120.0), (1_000, 80.0)] {
-        paced(&dir.path().join(format!("{rate}")), rate, target_us);
+        paced(&dir.path().join(format!("{rate}")), rate, 8, target_us);
     }
     let one = flood(&dir.path().join("one"), 1);
     let many = flood(&dir.path().join("many"), 128);
@@ -37,13 +44,16 @@ fn report(figure: &str, measured: f64, target: Option<(f64, bool)>) {
 }
 
 /// Whole calls at a steady rate: admission, leg B, answer, end, forgotten.
-fn paced(path: &Path, rate: u64, target_us: f64) {
-    let seconds = 8;
-    let mut desk = Desk::open(path, wide()).expect("a new store");
+fn paced(path: &Path, rate: u64, seconds: u64, target_us: f64) {
+    let transactions = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&transactions);
+    let watched = Desk::open_watched(path, wide(), move || _ = count.fetch_add(1, Ordering::Relaxed));
+    let mut desk = watched.expect("a new store");
     let attempts: Vec<_> = (0..rate * seconds).map(|_| desk.attempt()).collect();
     let mut plan = plan(&attempts, rate);
     plan.sort_by_key(|(at, _, _)| *at);
-    let cpu = cpu_of_writer();
+    desk.store.ping().expect("a writer that runs");
+    let before = Spent::so_far();
     let began = Instant::now();
     let mut waiting: HashMap<CommitId, (usize, Instant)> = HashMap::new();
     let mut took: [Vec<Duration>; 4] = Default::default();
@@ -63,8 +73,18 @@ fn paced(path: &Path, rate: u64, target_us: f64) {
         let (id, _) = desk.answers.recv().expect("an answer");
         finish(&mut waiting, &mut took, id);
     }
-    let per_call = (cpu_of_writer() - cpu).as_secs_f64() * 1e6 / attempts.len() as f64;
-    report(&format!("{rate} calls/s: store µs of CPU per call"), per_call, Some((target_us, per_call <= target_us)));
+    let spent = Spent::so_far();
+    let per_call = |now: u64, then: u64| (now - then) as f64 / attempts.len() as f64;
+    let cpu_us = per_call(spent.cpu_ns, before.cpu_ns) / 1e3;
+    report(&format!("{rate} calls/s: store µs of CPU per call"), cpu_us, Some((target_us, cpu_us <= target_us)));
+    for (figure, measured) in [
+        ("transactions", per_call(transactions.load(Ordering::Relaxed), 0)),
+        ("times the writer slept", per_call(spent.sleeps, before.sleeps)),
+        ("writes", per_call(spent.writes, before.writes)),
+        ("bytes written", per_call(spent.bytes, before.bytes)),
+    ] {
+        report(&format!("{rate} calls/s: {figure} per call"), measured, None);
+    }
     for (part, name) in ["admission", "leg B", "answer", "end"].iter().enumerate() {
         took[part].sort();
         let at = |share: f64| took[part][((took[part].len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
@@ -80,7 +100,8 @@ fn finish(waiting: &mut HashMap<CommitId, (usize, Instant)>, took: &mut [Vec<Dur
     took[part].push(since.elapsed());
 }
 
-/// When each part of each call is handed in; the times between the parts are drawn anew per call.
+/// When each part of each call is handed in: about as far apart as in a call that is answered at once and
+/// hung up a second later, a little different in each.
 fn plan(attempts: &[Attempt], rate: u64) -> Vec<(Duration, usize, usize)> {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut draw = |up_to_ms: u64| {
@@ -90,9 +111,9 @@ fn plan(attempts: &[Attempt], rate: u64) -> Vec<(Duration, usize, usize)> {
     let mut plan = Vec::new();
     for call in 0..attempts.len() {
         let mut at = Duration::from_micros(call as u64 * 1_000_000 / rate) + draw(10);
-        for part in 0..4 {
+        for (part, gap_ms) in [20, 20, 1_000, 0].into_iter().enumerate() {
             plan.push((at, call, part));
-            at += Duration::from_millis(30) + draw(200);
+            at += Duration::from_millis(gap_ms) + draw(10);
         }
     }
     plan
@@ -127,15 +148,31 @@ fn flood(path: &Path, at_once: usize) -> f64 {
     rate
 }
 
-/// Processor time of the thread named `store`.
-fn cpu_of_writer() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let ns = tasks.flatten().filter_map(|task| {
-        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).ok();
-        if read("comm")?.trim() != "store" {
-            return None;
+/// What the thread named `store` has used.
+struct Spent {
+    cpu_ns: u64,
+    sleeps: u64,
+    writes: u64,
+    bytes: u64,
+}
+
+impl Spent {
+    fn so_far() -> Self {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+        let is_writer =
+            |task: &Path| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "store");
+        let task = tasks.flatten().map(|task| task.path()).find(|task| is_writer(task)).expect("a writer");
+        let read = |file: &str| std::fs::read_to_string(task.join(file)).expect("readable to its owner");
+        let (status, io) = (read("status"), read("io"));
+        let value = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a line of this name").trim().parse().expect("a number")
+        };
+        Self {
+            cpu_ns: read("schedstat").split(' ').next().expect("a field").parse().expect("nanoseconds"),
+            sleeps: value(&status, "voluntary_ctxt_switches:"),
+            writes: value(&io, "syscw:"),
+            bytes: value(&io, "wchar:"),
         }
-        read("schedstat")?.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(ns.sum())
+    }
 }

@@ -65,11 +65,22 @@ pub fn now() -> Timestamp {
 
 impl Desk {
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        Self::open_watched(path, limits, || ())
+    }
+
+    /// Calls `transaction` once per transaction that answers somebody.
+    pub fn open_watched(
+        path: &Path,
+        limits: Limits,
+        transaction: impl Fn() + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let (organizations, prices) = ([organization(limits)], prices());
         let (sender, answers) = channel();
         let declared = Declared { organizations: &organizations, prices: &prices };
-        let (store, recovered) =
-            SqliteStore::open(path, &declared, move |all| all.into_iter().for_each(|one| drop(sender.send(one))))?;
+        let (store, recovered) = SqliteStore::open(path, &declared, move |all| {
+            transaction();
+            all.into_iter().for_each(|one| drop(sender.send(one)));
+        })?;
         let seed = now().as_micros().to_le_bytes().repeat(4).try_into().unwrap();
         Ok(Self { store, recovered, answers, ids: IdSource::new(seed), next: 0, last_id: Timestamp::default() })
     }

@@ -68,6 +68,17 @@ fn a_restart_finds_calls_legs_money_and_the_rolling_minute() {
 }
 
 #[test]
+fn the_log_has_its_length_from_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let length = || std::fs::metadata(dir.path().join("db-wal")).unwrap().len();
+    let at_first = length();
+    assert!(at_first > 16 << 20, "{at_first}");
+    (0..20).for_each(|_| drop(desk.admit()));
+    assert_eq!(length(), at_first);
+}
+
+#[test]
 fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");

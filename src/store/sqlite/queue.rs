@@ -10,6 +10,11 @@
 //! waiting for company is what saves most of the processor's time. How long a commit may wait is what
 //! its step can bear; the first whose patience ends takes along everything that waits. Commits that come
 //! too far apart to meet within a patience are not made to wait.
+//!
+//! To wake costs about as much as a small commit, so the writer is woken for what begins a group and not
+//! for what only joins one: while commits come, it sleeps no longer than most of them are patient, and
+//! finds them when it looks up by itself. When they come so fast that the urgent ones meet too, groups
+//! begin some time apart, and the writer sleeps through that time whatever comes.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,18 +24,25 @@ use crate::store::Step;
 /// A group of this many waits for no more: what one more saves is next to nothing.
 const COMPANY: usize = 64;
 
-/// The longest patience; a silence counts as no more than a few of these.
-const LONGEST: Duration = Duration::from_millis(20);
+/// How long one waits whom somebody waits for. As long the writer sleeps at a stretch while commits come.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// From the beginning of one group to that of the next, at least, while commits come at twice this rate.
+const APART: Duration = Duration::from_millis(2);
+
+/// A longer silence counts as one of this length.
+const SILENCE: Duration = Duration::from_millis(80);
 
 /// How long a step may wait for company: short of what somebody would notice who waits for it.
 pub(super) fn patience(step: &Step) -> Duration {
     match step {
-        // The user has answered and hears nothing until the destination is called.
-        Step::PermitLeg(_) => Duration::from_millis(1),
+        // The user has answered and hears nothing until the destination is called. On a busy server it
+        // shares the time between two groups all the same.
+        Step::PermitLeg(_) => Duration::ZERO,
         // A request waits for its answer; a phone for its ACK.
-        Step::Admit(_) | Step::Keep => Duration::from_millis(5),
+        Step::Admit(_) | Step::Keep => SLICE,
         // Reserved seconds ahead; told to nobody but the record.
-        Step::Extend { .. } | Step::Settle { .. } => LONGEST,
+        Step::Extend { .. } | Step::Settle { .. } => Duration::from_millis(50),
     }
 }
 
@@ -40,16 +52,67 @@ pub(super) struct Queue<T> {
     earlier: Condvar,
 }
 
+impl<T> Queue<T> {
+    pub fn new() -> Self {
+        Self { waiting: Mutex::new(Waiting::new(Instant::now())), earlier: Condvar::new() }
+    }
+
+    /// Queues a commit, which may wait so long when others are about to come.
+    pub fn push_commit(&self, order: T, patience: Duration) {
+        let now = Instant::now();
+        let mut waiting = self.lock();
+        let wake = waiting.commit(order, patience, now);
+        self.unlock(waiting, wake);
+    }
+
+    /// Queues what is to be carried out by `due`.
+    pub fn push(&self, order: T, due: Instant) {
+        let mut waiting = self.lock();
+        let wake = waiting.add(order, due);
+        self.unlock(waiting, wake);
+    }
+
+    fn unlock(&self, waiting: MutexGuard<'_, Waiting<T>>, wake: bool) {
+        drop(waiting);
+        if wake {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Moves everything that waits into `into`, which must be empty, as soon as some of it is due; nothing
+    /// when it is `until` before that. The two buffers swap places.
+    pub fn gather(&self, into: &mut Vec<T>, until: Option<Instant>) {
+        let mut waiting = self.lock();
+        loop {
+            let now = Instant::now();
+            waiting = match waiting.look(now, until) {
+                Alarm::Awake => break waiting.take(into, now),
+                Alarm::At(alarm) => {
+                    let slept = self.earlier.wait_timeout(waiting, alarm.saturating_duration_since(now));
+                    slept.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Alarm::Never => self.earlier.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Waiting<T> {
     orders: Vec<T>,
     /// When the first of them cannot wait any longer.
     due: Option<Instant>,
     /// Until when the writer sleeps.
     alarm: Alarm,
+    /// When the last group began.
+    began: Instant,
     pace: Pace,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Alarm {
     Awake,
     At(Instant),
@@ -66,64 +129,58 @@ impl Alarm {
     }
 }
 
-impl<T> Queue<T> {
-    pub fn new() -> Self {
-        let waiting = Waiting { orders: Vec::new(), due: None, alarm: Alarm::Awake, pace: Pace::new() };
-        Self { waiting: Mutex::new(waiting), earlier: Condvar::new() }
+impl<T> Waiting<T> {
+    fn new(now: Instant) -> Self {
+        Self { orders: Vec::new(), due: None, alarm: Alarm::Awake, began: now, pace: Pace::new(now) }
     }
 
-    /// Queues a commit, which may wait so long when others are about to come.
-    pub fn push_commit(&self, order: T, patience: Duration) {
-        let now = Instant::now();
-        let mut waiting = self.lock();
-        waiting.pace.commit(now);
-        let patience = if waiting.pace.gap < patience { patience } else { Duration::ZERO };
-        self.push_into(waiting, order, now + patience);
+    /// Whether the writer must be woken, as with [`Waiting::add`].
+    fn commit(&mut self, order: T, patience: Duration, now: Instant) -> bool {
+        self.pace.commit(now);
+        let patience = if self.pace.gap < patience { patience } else { Duration::ZERO };
+        let due = now + patience;
+        let due = self.apart().map_or(due, |next| due.max(next));
+        let due = if self.orders.len() + 1 >= COMPANY { now } else { due };
+        self.add(order, due)
     }
 
-    /// Queues what is to be carried out by `due`.
-    pub fn push(&self, order: T, due: Instant) {
-        self.push_into(self.lock(), order, due);
-    }
-
-    fn push_into(&self, mut waiting: MutexGuard<'_, Waiting<T>>, order: T, due: Instant) {
-        waiting.orders.push(order);
-        let due = if waiting.orders.len() == COMPANY { Instant::now() } else { due };
-        let due = waiting.due.map_or(due, |earlier| earlier.min(due));
-        waiting.due = Some(due);
-        let wake = waiting.alarm.is_after(due);
+    fn add(&mut self, order: T, due: Instant) -> bool {
+        self.orders.push(order);
+        let due = self.due.map_or(due, |earlier| earlier.min(due));
+        self.due = Some(due);
+        let wake = self.alarm.is_after(due);
         if wake {
-            waiting.alarm = Alarm::Awake;
+            self.alarm = Alarm::Awake;
         }
-        drop(waiting);
-        if wake {
-            self.earlier.notify_one();
-        }
+        wake
     }
 
-    /// Moves everything that waits into `into`, which must be empty, as soon as some of it is due; nothing
-    /// when it is `until` before that. The two buffers swap places.
-    pub fn gather(&self, into: &mut Vec<T>, until: Option<Instant>) {
-        let mut waiting = self.lock();
-        loop {
-            let next = waiting.due.into_iter().chain(until).min();
-            let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                break;
-            }
-            waiting.alarm = next.map_or(Alarm::Never, Alarm::At);
-            waiting = match left {
-                Some(left) => self.earlier.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.earlier.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        waiting.alarm = Alarm::Awake;
-        waiting.due = None;
-        std::mem::swap(&mut waiting.orders, into);
+    /// What the writer does now: take what waits, or sleep so long.
+    fn look(&mut self, now: Instant, until: Option<Instant>) -> Alarm {
+        let next = self.due.into_iter().chain(until).min();
+        self.alarm = match next.into_iter().chain(self.slice(now)).min() {
+            Some(_) if next.is_some_and(|next| next <= now) => Alarm::Awake,
+            Some(alarm) => Alarm::At(alarm),
+            None => Alarm::Never,
+        };
+        self.alarm
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Until when the writer sleeps at most, when it is likely that something comes meanwhile.
+    fn slice(&self, now: Instant) -> Option<Instant> {
+        let next = self.apart().filter(|next| *next > now);
+        next.or_else(|| self.pace.meets(SLICE, now).then(|| now + SLICE))
+    }
+
+    /// When the next group may begin, when commits come so fast that even urgent ones meet.
+    fn apart(&self) -> Option<Instant> {
+        (self.pace.gap * 2 < APART).then(|| self.began + APART)
+    }
+
+    fn take(&mut self, into: &mut Vec<T>, now: Instant) {
+        self.began = now;
+        self.due = None;
+        std::mem::swap(&mut self.orders, into);
     }
 }
 
@@ -134,14 +191,110 @@ struct Pace {
 }
 
 impl Pace {
-    fn new() -> Self {
-        Self { last: Instant::now(), gap: LONGEST * 2 }
+    fn new(now: Instant) -> Self {
+        Self { last: now, gap: SILENCE / 2 }
     }
 
     fn commit(&mut self, at: Instant) {
         // A long silence is no longer a silence after a few commits.
-        let gap = at.saturating_duration_since(self.last).min(LONGEST * 4);
+        let gap = at.saturating_duration_since(self.last).min(SILENCE);
         self.last = self.last.max(at);
         self.gap = (self.gap * 7 + gap) / 8;
+    }
+
+    /// Whether two commits are to be expected within this time.
+    fn meets(&self, time: Duration, now: Instant) -> bool {
+        self.gap * 2 < time && now.saturating_duration_since(self.last) < time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URGENT: Duration = Duration::ZERO;
+    const PATIENT: Duration = SLICE;
+
+    fn us(us: u64) -> Duration {
+        Duration::from_micros(us)
+    }
+
+    /// A queue that has just taken a group, after many commits this far apart.
+    fn paced(gap: Duration) -> (Waiting<u32>, Instant) {
+        let mut now = Instant::now();
+        let mut waiting = Waiting::new(now);
+        for _ in 0..100 {
+            now += gap;
+            waiting.commit(0, PATIENT, now);
+        }
+        waiting.take(&mut Vec::new(), now);
+        (waiting, now)
+    }
+
+    #[test]
+    fn what_only_joins_a_group_does_not_wake_the_writer() {
+        let (mut waiting, now) = paced(us(2_500));
+        assert_eq!(waiting.look(now, None), Alarm::At(now + SLICE));
+        assert!(!waiting.commit(1, PATIENT, now + us(2_500)));
+        assert!(!waiting.commit(2, PATIENT * 5, now + us(5_000)));
+        assert!(waiting.commit(3, URGENT, now + us(7_500)), "this one begins the group");
+        assert!(!waiting.commit(4, URGENT, now + us(7_510)), "it is awake");
+        assert_eq!(waiting.look(now + us(7_600), None), Alarm::Awake);
+        let mut group = Vec::new();
+        waiting.take(&mut group, now + us(7_600));
+        assert_eq!(group, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_writer_that_looks_up_sleeps_on_until_the_first_patience_ends() {
+        let (mut waiting, now) = paced(us(2_500));
+        waiting.look(now, None);
+        waiting.commit(1, PATIENT, now + us(4_000));
+        assert_eq!(waiting.look(now + SLICE, None), Alarm::At(now + us(4_000) + PATIENT));
+        assert_eq!(waiting.look(now + us(4_000) + PATIENT, None), Alarm::Awake);
+    }
+
+    #[test]
+    fn when_commits_come_fast_not_even_an_urgent_one_wakes_the_writer_between_two_groups() {
+        let (mut waiting, now) = paced(us(250));
+        let next = now + APART;
+        assert_eq!(waiting.look(now + us(900), None), Alarm::At(next));
+        assert!(!waiting.commit(1, URGENT, now + us(1_000)));
+        assert!(!waiting.commit(2, PATIENT, now + us(1_250)));
+        assert_eq!(waiting.look(now + us(1_300), None), Alarm::At(next), "woken by chance");
+        assert_eq!(waiting.look(next, None), Alarm::Awake);
+    }
+
+    #[test]
+    fn an_urgent_one_after_that_time_waits_no_longer() {
+        let (mut waiting, now) = paced(us(250));
+        assert_eq!(waiting.look(now + APART, None), Alarm::At(now + APART + SLICE));
+        assert!(waiting.commit(1, URGENT, now + APART + us(100)));
+        assert_eq!(waiting.look(now + APART + us(100), None), Alarm::Awake);
+    }
+
+    #[test]
+    fn enough_of_them_wait_for_nothing() {
+        let (mut waiting, now) = paced(us(50));
+        waiting.look(now, None);
+        let woken: Vec<_> = (1..=COMPANY).filter(|_| waiting.commit(1, PATIENT, now + us(50))).collect();
+        assert_eq!(woken, [COMPANY]);
+    }
+
+    #[test]
+    fn on_a_quiet_server_nobody_waits_and_the_writer_sleeps_until_it_is_woken() {
+        let (mut waiting, now) = paced(us(60_000));
+        assert_eq!(waiting.look(now, None), Alarm::Never);
+        assert!(waiting.commit(1, PATIENT * 5, now + us(60_000)));
+        assert_eq!(waiting.look(now + us(60_000), None), Alarm::Awake);
+    }
+
+    #[test]
+    fn after_the_last_commit_the_writer_stops_looking_up() {
+        let (mut waiting, now) = paced(us(2_500));
+        assert_eq!(waiting.look(now + SLICE, None), Alarm::Never);
+        let beat = now + Duration::from_secs(1);
+        assert_eq!(waiting.look(now + SLICE, Some(beat)), Alarm::At(beat));
+        assert_eq!(waiting.look(beat, Some(beat)), Alarm::Awake);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{describe_histogram, histogram};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tracing::{error, info};
 
 use super::books::{Books, forget, micros, sum_up};
@@ -207,28 +207,42 @@ impl Writer {
         }
     }
 
+    /// All of the group or nothing. Begin and end are prepared once, like every other statement.
     fn try_transaction(&mut self, group: &Group, beat: bool) -> rusqlite::Result<Written> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let committed = group.commits.iter().map(|(_, commit)| self.books.apply(&tx, commit));
+        self.execute("BEGIN IMMEDIATE")?;
+        let written = self.write(group, beat).and_then(|written| self.execute("COMMIT").map(|()| written));
+        if written.is_err() && !self.db.is_autocommit() {
+            // If this fails too, the next group says so when it begins.
+            let _ = self.execute("ROLLBACK");
+        }
+        if written.is_ok() && beat {
+            self.forgotten.clear();
+        }
+        written
+    }
+
+    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(statement)?.execute([]).map(drop)
+    }
+
+    fn write(&mut self, group: &Group, beat: bool) -> rusqlite::Result<Written> {
+        let Self { db, books, forgotten, .. } = self;
+        let committed = group.commits.iter().map(|(_, commit)| books.apply(db, commit));
         let committed = committed.collect::<Result<Vec<_>, _>>()?;
         let stand = group.answers.iter().map(|(answer, now, _)| {
-            let first = answers::find(&tx, &answer.key, *now)?;
+            let first = answers::find(db, &answer.key, *now)?;
             if first.is_none() {
-                answers::insert(&tx, answer, *now)?;
+                answers::insert(db, answer, *now)?;
             }
             Ok(Some(first.unwrap_or_else(|| Idempotency::clone(answer))))
         });
         let stand = stand.collect::<Result<Vec<_>, rusqlite::Error>>()?;
         if beat {
-            forget(&tx, &self.forgotten)?;
+            forget(db, forgotten)?;
             let now = wall_clock();
-            sum_up(&tx)?;
-            tx.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
-            answers::purge(&tx, now)?;
-        }
-        tx.commit()?;
-        if beat {
-            self.forgotten.clear();
+            sum_up(db)?;
+            db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
+            answers::purge(db, now)?;
         }
         Ok((committed, stand))
     }
