@@ -399,6 +399,7 @@ fn config() -> SwitchConfig {
             rest: Duration::from_millis(100),
             timeout: Duration::from_secs(60),
             threads: 1,
+            failure_wav: None,
             fast_path: false,
         },
         calls: CallConfig {

@@ -76,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::CheckConfig { file } => {
             let Some(config) = read(&file) else { return Ok(ExitCode::FAILURE) };
+            server::media::recording(&config.media)?;
             println!(
                 "{}: ok (organizations: {}, trunks: {}, prices: {})",
                 file.display(),

@@ -67,6 +67,7 @@ impl Call {
             rest: Duration::ZERO,
             timeout: PATIENCE,
             threads: 1,
+            failure_wav: None,
             fast_path: true,
         };
         let (sender, events) = channel();

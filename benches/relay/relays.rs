@@ -47,6 +47,7 @@ fn ours(calls: usize, phones: [SocketAddr; 2], fast_path: bool) -> anyhow::Resul
         rest: Duration::ZERO,
         timeout: Duration::from_secs(3_600),
         threads: 0,
+        failure_wav: None,
         fast_path,
     };
     let mut threads = MediaThreads::start(&config, Clock::start(None), |_, _| ())?;

@@ -90,6 +90,8 @@ pub struct MediaConfig {
     pub timeout: Duration,
     /// 0: one per core.
     pub threads: usize,
+    /// A WAV file that a user hears in place of the tone of a destination that failed.
+    pub failure_wav: Option<PathBuf>,
     /// Whether the kernel may relay known streams, if it can.
     pub fast_path: bool,
 }

@@ -90,6 +90,7 @@ pub(super) fn media(mut s: Section<'_, '_>) -> Option<At<MediaConfig>> {
         s.wrong(path.at, "fast_path", "expected \"auto\" or \"off\"");
     }
     let fast_path = fast_path.is_none_or(|path| path.value == "auto");
+    let failure_wav = s.text("failure_wav").map(|path| path.value.into());
     let rest = s.seconds("rest_seconds", &bounds::MEDIA_REST_BOUND, bounds::MEDIA_REST);
     let timeout = s.seconds("timeout_seconds", &bounds::MEDIA_TIMEOUT_BOUND, bounds::MEDIA_TIMEOUT);
     let threads = s.size("threads", &bounds::MEDIA_THREADS_BOUND, 0);
@@ -100,7 +101,16 @@ pub(super) fn media(mut s: Section<'_, '_>) -> Option<At<MediaConfig>> {
     let (address, ports) = (address?, ports?);
     let advertised = advertise.map_or(address.value, |a| a.value);
     let ports = ports.value;
-    Some(address.with(|address| MediaConfig { address, advertised, ports, rest, timeout, threads, fast_path }))
+    Some(address.with(|address| MediaConfig {
+        address,
+        advertised,
+        ports,
+        rest,
+        timeout,
+        threads,
+        failure_wav,
+        fast_path,
+    }))
 }
 
 pub(super) fn calls(mut s: Section<'_, '_>) -> CallConfig {

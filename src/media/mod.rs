@@ -12,6 +12,7 @@ mod latch;
 mod ports;
 mod quality;
 mod reception;
+mod recording;
 mod rtcp;
 mod rules;
 mod sender;
@@ -29,6 +30,7 @@ use crate::sdp::{Agreed, Codec};
 pub use bridge::{Bridge, Channel, PACKET, Transmit, Verdict};
 pub use fast_path::{Passage, Passed};
 pub use ports::PortPool;
+pub use recording::{NoRecording, Recording};
 pub use rules::Rules;
 
 /// A pair of UDP ports: RTP on this even number, RTCP on the next.

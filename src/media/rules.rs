@@ -1,10 +1,13 @@
 //! What holds for every call of this server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Our own addresses, and the media timeout.
-#[derive(Debug, Clone, Copy)]
+use super::Recording;
+
+/// Our own addresses, the media timeout, and the operator's recording.
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// Bound.
     pub address: IpAddr,
@@ -14,6 +17,8 @@ pub struct Rules {
     pub ports: (u16, u16),
     /// How long a party that should send may be silent.
     pub timeout: Duration,
+    /// Heard in place of the busy and reorder tones.
+    pub failure: Option<Arc<Recording>>,
 }
 
 impl Rules {
@@ -44,7 +49,13 @@ impl Default for Rules {
     /// The example configuration's.
     fn default() -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { address: loopback, advertised: loopback, ports: (20_000, 29_999), timeout: Duration::from_secs(30) }
+        Self {
+            address: loopback,
+            advertised: loopback,
+            ports: (20_000, 29_999),
+            timeout: Duration::from_secs(30),
+            failure: None,
+        }
     }
 }
 

@@ -325,7 +325,7 @@ impl Stream {
     /// What is due; to be asked again until nothing is.
     pub fn poll(&mut self, now: Timestamp, rules: &Rules, buffer: &mut [u8]) -> Option<Due> {
         if self.frame_at.is_some_and(|at| at <= now)
-            && let Some(due) = self.frame(now, buffer)
+            && let Some(due) = self.frame(now, rules, buffer)
         {
             return Some(due);
         }
@@ -377,7 +377,7 @@ impl Stream {
         self.frame_at = plays.then(|| self.frame_at.unwrap_or(now));
     }
 
-    fn frame(&mut self, now: Timestamp, buffer: &mut [u8]) -> Option<Due> {
+    fn frame(&mut self, now: Timestamp, rules: &Rules, buffer: &mut [u8]) -> Option<Due> {
         let due = self.frame_at.take()?;
         let (tone, target, formats) = (Tone::of(self.source)?, self.target()?, self.formats?);
         if tone.over(self.position) {
@@ -391,7 +391,11 @@ impl Stream {
         let (header, rest) = buffer.split_first_chunk_mut::<HEADER>()?;
         let stamp = self.sender.tone(now);
         *header = self.header(stamp, payload_type, HEADER..HEADER + FRAME).bytes();
-        tone.render(law, self.position, rest.first_chunk_mut::<FRAME>()?);
+        let frame = rest.first_chunk_mut::<FRAME>()?;
+        match (&rules.failure, self.source) {
+            (Some(recording), Source::Busy(_) | Source::Reorder(_)) => recording.render(law, self.position, frame),
+            (Some(_) | None, _) => tone.render(law, self.position, frame),
+        }
         self.position = self.position.wrapping_add(FRAME as u32);
         self.sender.count(FRAME);
         self.frame_at = Some(if now.since(due) > TOO_LATE { now } else { due } + FRAME_TIME);

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::wire::Header;
-use super::{Bridge, Channel, DropCause, MediaEvent, PACKET, Rules, Source, ToneRegion, Transmit, Verdict};
+use super::{
+    Bridge, Channel, DropCause, MediaEvent, PACKET, Recording, Rules, Source, ToneRegion, Transmit, Verdict, recording,
+};
 use crate::model::{Secret, Side, Timestamp};
 use crate::sdp::{Agreed, Codec, Direction, Format};
 
@@ -67,11 +69,12 @@ fn key(payload_type: u8, sequence: u16, timestamp: u32, event: u8, end: bool, du
 
 impl Call {
     fn opened() -> Self {
-        let rules = Rules {
-            address: "192.0.2.10".parse().unwrap(),
-            advertised: "192.0.2.10".parse().unwrap(),
-            ..Rules::default()
-        };
+        Self::ruled(Rules::default())
+    }
+
+    fn ruled(rules: Rules) -> Self {
+        let rules =
+            Rules { address: "192.0.2.10".parse().unwrap(), advertised: "192.0.2.10".parse().unwrap(), ..rules };
         let mut bridge = Bridge::new(Arc::new(rules));
         let now = Timestamp::from_millis(1_700_000_000_000);
         bridge.open(now, Side::User, Secret([1; 16]));
@@ -91,6 +94,16 @@ impl Call {
             call.bridge.play(call.now, side, Source::Peer);
         }
         call
+    }
+
+    /// The audio that the user hears in 100 ms of a source, by one whose operator has recorded something.
+    fn heard_by_user(source: Source) -> Vec<u8> {
+        let failure = Recording::read(&recording::tests::telephone(400, 8_000)).unwrap();
+        let mut call = Self::ruled(Rules { failure: Some(Arc::new(failure)), ..Rules::default() });
+        call.bridge.remote(call.now, Side::User, &agreed(Side::User, &[PCMU], 101));
+        call.bridge.play(call.now, Side::User, source);
+        let sent = call.run(99);
+        sent.iter().filter(|(t, _)| t.channel == Channel::Rtp).flat_map(|(_, packet)| packet[12..].to_vec()).collect()
     }
 
     pub(super) fn wait(&mut self, milliseconds: u64) {
@@ -331,6 +344,19 @@ fn ringback_is_a_steady_stream_and_the_peer_goes_on_in_it() {
     assert_eq!((voice.ssrc, voice.sequence), (last.ssrc, last.sequence.wrapping_add(1)));
     assert!(voice.marker);
     assert!(voice.timestamp.wrapping_sub(last.timestamp) >= 160);
+}
+
+#[test]
+fn a_recording_takes_the_place_of_the_tones_of_a_failed_call_and_of_no_other() {
+    let region = ToneRegion::Europe;
+    for failed in [Source::Busy(region), Source::Reorder(region)] {
+        let heard = Call::heard_by_user(failed);
+        let (words, rest) = heard.split_at(400);
+        assert!(words.iter().all(|byte| *byte == words[0] && *byte != 0xff), "the recording, whole");
+        assert_eq!(rest, [0xff; 400], "then silence");
+    }
+    let ringing = Call::heard_by_user(Source::Ringback(region));
+    assert!(ringing[..400].iter().any(|byte| *byte != ringing[1]));
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Header {
             let length = packet.get(start + 2..start + 4)?;
             start += 4 + 4 * usize::from(u16::from_be_bytes([length[0], length[1]]));
         }
-        let padding = if first & 0x20 == 0 { 0 } else { usize::from(*packet.last()?).max(1) };
+        // RFC 3550 §5.1: the last octet counts the padding, itself included, so it cannot be zero.
+        let padding = if first & 0x20 == 0 { 0 } else { usize::from(*packet.last().filter(|last| **last > 0)?) };
         let end = packet.len().checked_sub(padding)?;
         let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
         (start < end).then(|| Header {
@@ -92,7 +93,7 @@ mod tests {
         let dtls = [&[22, 254, 253][..], &[0; 40]].concat();
         let endless_extension = [&[0x90, 0, 0, 0][..], &[0; 8], &[0, 0, 0xff, 0xff], &[0; 20]].concat();
         let all_padding = [&[0xa0, 0, 0, 0][..], &[0; 8], &[1, 2, 4, 4]].concat();
-        let padding_of_zero = [&[0xa0, 0, 0, 0][..], &[0; 8], &[0]].concat();
+        let padding_of_zero = [&[0xa0, 0, 0, 0][..], &[0; 8], &[1, 0]].concat();
         let fifteen_contributors = [&[0x8f, 0, 0, 0][..], &[0; 40]].concat();
         let empty = [0x80; 12].to_vec();
         for packet in [stun, dtls, endless_extension, all_padding, padding_of_zero, fifteen_contributors, empty] {

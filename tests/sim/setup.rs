@@ -83,6 +83,7 @@ pub fn config(ping: Option<Duration>) -> SwitchConfig {
             rest: REST,
             timeout: Duration::from_secs(20),
             threads: 1,
+            failure_wav: None,
             fast_path: false,
         },
         calls: CallConfig {

@@ -29,4 +29,4 @@ mod tests;
 mod threads;
 
 pub use counters::Counts;
-pub use threads::MediaThreads;
+pub use threads::{MediaThreads, recording};

@@ -58,6 +58,7 @@ impl Scene {
             rest: Duration::ZERO,
             timeout: Duration::from_secs(1),
             threads: 2,
+            failure_wav: None,
             fast_path,
         };
         let (sender, events) = channel();

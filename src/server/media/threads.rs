@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use anyhow::Context;
+
 use super::counters::{Counters, Counts};
 use super::offload::{Kernel, Offload};
 use super::relay::Relay;
 use crate::config::MediaConfig;
-use crate::media::{MediaCommand, MediaEvent, Rules};
+use crate::media::{MediaCommand, MediaEvent, Recording, Rules};
 use crate::model::{CallId, LegId, Side};
 use crate::server::clock::Clock;
 use crate::server::poll::Waker;
@@ -106,7 +108,7 @@ impl Desk {
 
 impl MediaThreads {
     /// Starts them. `events` is called on the media threads and must not block.
-    pub fn start<F>(config: &MediaConfig, clock: Clock, events: F) -> io::Result<Self>
+    pub fn start<F>(config: &MediaConfig, clock: Clock, events: F) -> anyhow::Result<Self>
     where
         F: Fn(LegId, MediaEvent) + Send + Clone + 'static,
     {
@@ -119,6 +121,7 @@ impl MediaThreads {
             advertised: config.advertised,
             ports: config.ports,
             timeout: config.timeout,
+            failure: recording(config)?.map(Arc::new),
         });
         let kernel = Kernel::start(config.fast_path, config.address);
         let threads = (0..count)
@@ -129,7 +132,7 @@ impl MediaThreads {
                 let thread = std::thread::Builder::new().name(format!("media-{number}"));
                 Ok(Thread { desk, calls: 0, join: Some(thread.spawn(move || relay.run())?) })
             })
-            .collect::<io::Result<_>>()?;
+            .collect::<anyhow::Result<_>>()?;
         Ok(Self { threads, places: HashMap::new() })
     }
 
@@ -177,6 +180,13 @@ impl MediaThreads {
     pub fn counts(&self) -> Counts {
         Counters::sum(self.threads.iter().map(|thread| &thread.desk.counters))
     }
+}
+
+/// The operator's recording, if there is to be one.
+pub fn recording(config: &MediaConfig) -> anyhow::Result<Option<Recording>> {
+    let Some(path) = &config.failure_wav else { return Ok(None) };
+    let read = || Ok::<_, anyhow::Error>(Recording::read(&std::fs::read(path)?)?);
+    read().map(Some).with_context(|| format!("cannot use {} ([media] failure_wav)", path.display()))
 }
 
 impl Drop for MediaThreads {
