@@ -30,8 +30,9 @@ impl Ports {
     /// Both ports or none, and nobody else's.
     pub fn bind(address: IpAddr, pair: PortPair) -> io::Result<Self> {
         let bind = |port| {
-            let socket = UdpSocket::bind((address, port))?;
-            socket.set_nonblocking(true).map(|()| socket)
+            let local = SocketAddr::new(address, port);
+            let socket = socket(local)?;
+            socket.bind(&local.into()).map(|()| UdpSocket::from(socket))
         };
         let local = SocketAddr::new(address, pair.0);
         Ok(Self { local, rtp: bind(pair.0)?, rtcp: bind(pair.0.saturating_add(1))?, party: None, shares: false })
@@ -74,8 +75,7 @@ impl Ports {
     /// program can share it.
     fn connect(&self, to: SocketAddr) -> io::Result<UdpSocket> {
         let local = self.local;
-        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = socket(local)?;
         let bound = SockRef::from(&self.rtp);
         bound.set_reuse_address(true)?;
         socket.set_reuse_address(true)?;
@@ -85,6 +85,10 @@ impl Ports {
         socket.set_reuse_address(false)?;
         Ok(socket.into())
     }
+}
+
+fn socket(local: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), Some(Protocol::UDP))
 }
 
 impl Connected {
