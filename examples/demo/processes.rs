@@ -24,6 +24,17 @@ pub fn terminate(child: &mut Child) -> anyhow::Result<std::process::ExitStatus> 
     Ok(child.wait()?)
 }
 
+/// `config.example.toml`, but for one line: what the kernel rewrites on its way into the loopback, a
+/// capture there sees before and not after.
+fn config(root: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let example = fs::read_to_string(root.join("config.example.toml"))?;
+    let (kernel, userspace) = (r#"fast_path = "auto""#, r#"fast_path = "off""#);
+    ensure!(example.contains(kernel), "config.example.toml has no line {kernel}");
+    let path = folder.join("config.toml");
+    fs::write(&path, example.replace(kernel, userspace))?;
+    Ok(path)
+}
+
 /// The server under test, and its log.
 pub struct Server {
     child: Child,
@@ -33,7 +44,7 @@ pub struct Server {
 impl Server {
     /// Starts it in `folder`, where its database goes, and waits until it is ready.
     pub fn start(root: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let config = root.join("config.example.toml");
+        let config = config(root, folder)?;
         let binary = std::env::current_exe()?.with_file_name("../revbridge");
         let mut child = Command::new(&binary)
             .args(["serve", "--log", "json", "--verbose", "--config"])
