@@ -32,7 +32,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
     let shown: String = EXAMPLE
         .lines()
         .filter(|line| {
-            let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes"];
+            let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav"];
             !examples.iter().any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
