@@ -104,3 +104,21 @@ fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     let usage = desk.store.usage(&before.organization, now()).unwrap().unwrap();
     assert_eq!((usage.legs, usage.spent), (2, Money::from_micros(100)));
 }
+
+/// A statement that fails in the middle leaves the transaction open in SQLite: it must not stay so.
+#[test]
+fn a_transaction_that_fails_halfway_leaves_nothing_and_the_next_one_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut desk = Desk::open(&path, wide()).unwrap();
+    desk.admit();
+    let by_hand = Connection::open(&path).unwrap();
+    let fault = "CREATE TRIGGER fault BEFORE INSERT ON journal BEGIN SELECT RAISE(FAIL, 'planted'); END";
+    by_hand.execute_batch(fault).unwrap();
+    let refused = desk.attempt();
+    assert_eq!(desk.commit(admit(&refused)), Committed::Unavailable);
+    by_hand.execute_batch("DROP TRIGGER fault").unwrap();
+    assert!(matches!(desk.commit(admit(&refused)), Committed::Admitted { .. }));
+    let rows = by_hand.query_row("SELECT count(*) FROM live", [], |row| row.get(0));
+    assert_eq!(rows, Ok(2), "the one before and the one that was asked for again");
+}

@@ -211,6 +211,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guardrails::{Attempt, LegAttempt};
+    use crate::model::{E164, IdSource, Money, OrganizationId, Side, Timestamp, UserId};
 
     const URGENT: Duration = Duration::ZERO;
     const PATIENT: Duration = SLICE;
@@ -229,6 +231,23 @@ mod tests {
         }
         waiting.take(&mut Vec::new(), now);
         (waiting, now)
+    }
+
+    #[test]
+    fn the_shorter_somebody_waits_for_it_the_sooner_it_is_due() {
+        let number = E164::parse("+12025550100").unwrap();
+        let attempt = Attempt {
+            call: IdSource::new([1; 32]).call(Timestamp::from_millis(1)),
+            organization: OrganizationId("acme".into()),
+            user: UserId("alice".into()),
+            from: number,
+            to: number,
+            connect: number,
+        };
+        let permit = Step::PermitLeg(LegAttempt { side: Side::Destination, attempt });
+        let settle = Step::Settle { cost: Money::ZERO };
+        assert!(patience(&permit) < patience(&Step::Keep) && patience(&Step::Keep) < patience(&settle));
+        assert!(patience(&permit) <= us(1_000), "the user has answered and hears nothing yet");
     }
 
     #[test]
