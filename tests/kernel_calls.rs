@@ -57,6 +57,11 @@ fn key(n: u16, began: u16) -> Vec<u8> {
 impl Call {
     /// Both parties have been heard and what they say goes by the kernel.
     fn in_the_kernel() -> Self {
+        Self::in_the_kernel_silent_after(PATIENCE)
+    }
+
+    /// The same, with another media timeout.
+    fn in_the_kernel_silent_after(timeout: Duration) -> Self {
         let network = Network::new();
         network.enter_gateway();
         let address = Ipv4Addr::LOCALHOST.into();
@@ -65,7 +70,7 @@ impl Call {
             advertised: address,
             ports: (20_000, 29_999),
             rest: Duration::ZERO,
-            timeout: PATIENCE,
+            timeout,
             threads: 1,
             failure_wav: None,
             fast_path: true,
@@ -207,6 +212,27 @@ fn audio_passes_by_the_kernel_alone_and_the_counts_are_those_of_userspace() {
     assert_eq!((at_user.lost, at_destination.lost), (7, 0));
     assert_eq!(call.threads.counts().relayed, user + destination);
     assert_eq!(call.threads.counts().streams.kernel, 0);
+}
+
+#[test]
+fn counts_that_are_read_on_the_way_count_once_and_say_that_a_party_is_not_silent() {
+    let silence = Duration::from_millis(400);
+    let mut call = Call::in_the_kernel_silent_after(silence);
+    call.events.try_iter().for_each(drop);
+    // Each deadline of silence asks the kernel.
+    let end = Instant::now() + silence * 4;
+    while Instant::now() < end {
+        for side in Side::BOTH {
+            assert!(call.says(side));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(call.events.try_iter().next(), None, "nobody was silent");
+    let [user, destination] = call.arrived;
+    let (at_user, at_destination) = (call.close(Side::User), call.close(Side::Destination));
+    assert_eq!(at_user.packets_received - at_user.dropped.nowhere, user);
+    assert_eq!(at_destination.packets_received - at_destination.dropped.nowhere, destination);
+    assert_eq!(call.threads.counts().relayed, user + destination);
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn cases() -> Vec<Case> {
         case("decline", User, "", ("rejected", "user_declined", "user", FREE)),
         refused("session_progress_then_busy", "busy", "destination_busy"),
         refused("redirect_302_premium", "failed", "redirect_refused"),
+        case("tag_of_our_own_words", User, "", ("failed", "masking_guard", "failure", USER_ONLY)),
         Case {
             dial: json!({"ring_timeout_seconds": 5}),
             ..case(
@@ -230,6 +231,7 @@ fn run(case: &Case) -> Vec<String> {
         check_phone(&scenario, &phone.finish(), &words, &other.to_string(), &mut faults);
     }
     check_record(&server, &call, case, &mut faults);
+    check_alert(&server, case, &mut faults);
     check_released(&server, &mut faults);
     faults
 }
@@ -281,6 +283,14 @@ fn check_record(server: &Server, call: &str, case: &Case, faults: &mut Vec<Strin
     let records = server.records().len();
     if records != 1 {
         faults.push(format!("{records} records"));
+    }
+}
+
+/// An operator is told of each request that the outgoing guard stopped, and of no other.
+fn check_alert(server: &Server, case: &Case, faults: &mut Vec<String>) {
+    let blocked = server.metric(r#"revbridge_masking_blocked_total{leg="B",method="INVITE"}"#);
+    if (blocked > 0.0) != (case.end_reason == "masking_guard") {
+        faults.push(format!("{blocked} INVITEs were stopped"));
     }
 }
 
