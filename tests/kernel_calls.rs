@@ -145,11 +145,13 @@ impl Call {
             for side in Side::BOTH {
                 self.says(side);
             }
+            // A party speaks every 20 ms. Without a pause, once the other way is in the kernel, the next
+            // packet waits at the socket each time before this way is handed over, and takes it back.
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Packets follow each other here faster than a party speaks: one that waited at the socket while the
-    /// stream was handed over takes it back.
+    /// A packet that waited at the socket while the stream was handed over takes it back a moment later.
     fn stays_in_the_kernel(&self) -> bool {
         let is_there = || self.threads.counts().streams.kernel == 2;
         is_there() && {
