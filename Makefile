@@ -11,7 +11,7 @@ SECS ?= 60
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test check check-long bench sim fuzz bpf packages-demo packages-test fmt deny
+.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,8 +26,12 @@ run: ## Serve config.example.toml on loopback
 	$(call step,serving config.example.toml)
 	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
 
-test: packages-test ## Every test: units, API, SIPp, baresip, simulator, crashes
+test: packages-test packages-sdk ## Every test: units, API, SIPp, baresip, simulator, crashes, SDK
 	@scripts/test
+
+sdk: packages-sdk ## The browser SDK: its types, promises, tests, size
+	$(call step,browser SDK)
+	@cd sdk && npm ci --no-audit --no-fund --loglevel=error && npm run -s check && npm run -s test && npm run -s size
 
 check: fmt ## What CI runs first: format, lints, docs, dependencies, tidiness
 	$(call step,lints)
@@ -75,3 +79,7 @@ packages-demo:
 
 packages-test:
 	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl
+
+# Node may also come from elsewhere than Debian.
+packages-sdk:
+	@{ command -v node && command -v npm; } >/dev/null || scripts/install-packages nodejs npm
