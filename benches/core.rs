@@ -30,7 +30,7 @@ use revbridge::model::{
 use revbridge::sdp::Codec;
 use revbridge::sip::{EndpointConfig, Flow};
 use revbridge::store::{Answer, Commit, Committed, apply};
-use revbridge::switch::{Command, Dial, Input, Output, Switch, SwitchConfig};
+use revbridge::switch::{Command, Dial, Input, Output, Switch, SwitchConfig, UserLeg};
 
 /// Counts while [`COUNTING`], and what is in use always.
 struct Counting;
@@ -352,7 +352,7 @@ fn dial(call: usize) -> Dial {
         user: UserId("alice".into()),
         from: number("+12025550100"),
         to: number(&format!("+4420794{call:05}")),
-        connect: number(&format!("+141577{call:05}")),
+        connect: UserLeg::Phone(number(&format!("+141577{call:05}"))),
         confirm: Confirm::None,
         ring_timeout: Duration::from_secs(30),
         max_duration: Duration::from_secs(3_600),
@@ -402,6 +402,7 @@ fn config() -> SwitchConfig {
             failure_wav: None,
             fast_path: false,
         },
+        grace: Duration::from_secs(30),
         calls: CallConfig {
             max_calls: 1_000_000,
             default_ring_timeout: Duration::from_secs(30),

@@ -99,7 +99,7 @@ impl Cause {
         match reason {
             EndReason::UserNoAnswer | EndReason::DestinationNoAnswer => Cause::NO_ANSWER,
             EndReason::UserBusy | EndReason::DestinationBusy => Cause::USER_BUSY,
-            EndReason::MediaTimeout | EndReason::LegLost => Cause::RECOVERY_ON_TIMER_EXPIRY,
+            EndReason::MediaTimeout | EndReason::LegLost | EndReason::BrowserGone => Cause::RECOVERY_ON_TIMER_EXPIRY,
             EndReason::NoCommonCodec => Cause::BEARER_NOT_AVAILABLE,
             EndReason::StoreUnavailable
             | EndReason::ServerRestart
@@ -115,6 +115,7 @@ impl Cause {
             | EndReason::UserFailed
             | EndReason::UserHangup
             | EndReason::NotConfirmed
+            | EndReason::TokenExpired
             | EndReason::DestinationDeclined
             | EndReason::DestinationUnreachable
             | EndReason::DestinationFailed

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HTTP → api → switch → call → leg ─ sip ─────── server (sockets, clock, disk)
-//!                │        └→ media
+//!                │        └→ media ─ webrtc ──┘
 //!                └→ store (guardrails decide inside the transaction) → events → metrics, records
 //! ```
 //!
@@ -27,8 +27,10 @@
 //!
 //! # Glossary
 //!
-//! - **leg**: one dialog with one party. Leg A is the organization's own user, leg B the destination.
+//! - **leg**: one dialog with one party, or one browser. Leg A is the organization's own user, leg B the
+//!   destination.
 //! - **call**: two legs, a record, and the money.
+//! - **peer**: what ICE, DTLS and SRTP are to one browser; it outlives a change of network, not a reload.
 //! - **UAC, UAS, transaction, dialog, offer/answer**: as in RFC 3261 and RFC 3264.
 //! - **guardrail**: one of five rules (ownership, destination, rate, concurrency, spend) that each INVITE
 //!   must pass; a **permit** says that it did, a **refusal** says which one it did not.
@@ -48,3 +50,4 @@ pub mod server;
 pub mod sip;
 pub mod store;
 pub mod switch;
+pub mod webrtc;

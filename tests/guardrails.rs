@@ -167,7 +167,7 @@ fn attempt() -> Attempt {
         user: revbridge::model::UserId("alice".into()),
         from: desk::number("+12125550100"),
         to: desk::number("+13105550100"),
-        connect: desk::number("+14155550100"),
+        connect: Some(desk::number("+14155550100")),
     }
 }
 

@@ -77,7 +77,7 @@ impl Call {
         };
         let (sender, events) = channel();
         let report = move |leg, event| _ = sender.send((leg, event));
-        let threads = MediaThreads::start(&config, Clock::start(None), report).expect("threads");
+        let threads = MediaThreads::start(&config, None, Clock::start(None), report).expect("threads");
         let phones = [(); 2].map(|()| {
             let phone = UdpSocket::bind("127.0.0.1:0").expect("a port");
             phone.set_read_timeout(Some(A_WHILE)).expect("a socket");

@@ -101,6 +101,10 @@ fn cases() -> Vec<Case> {
             ..case("wait_for_bye", Destination, "answer", (DONE, "max_duration", "timeout", TWO_LEGS))
         },
         joined("early_media_183", Destination, "bye_from_phone", "user"),
+        Case {
+            deed: api_hangup,
+            ..case("ringing_then_early_media", Destination, "wait_for_bye", (DONE, "api_hangup", "api", TWO_LEGS))
+        },
         refused("busy", "busy", "destination_busy"),
         case("busy", User, "", ("busy", "user_busy", "user", FREE)),
         refused("decline", "rejected", "destination_declined"),

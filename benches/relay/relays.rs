@@ -50,7 +50,7 @@ fn ours(calls: usize, phones: [SocketAddr; 2], fast_path: bool) -> anyhow::Resul
         failure_wav: None,
         fast_path,
     };
-    let mut threads = MediaThreads::start(&config, Clock::start(None), |_, _| ())?;
+    let mut threads = MediaThreads::start(&config, None, Clock::start(None), |_, _| ())?;
     let mut ids = IdSource::new([7; 32]);
     let mut pairs = (ports.0..ports.1).step_by(2).map(PortPair);
     for _ in 0..calls {

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::idempotency::REPLAY;
 use crate::store::Answer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -44,7 +45,7 @@ pub fn stored(answer: Answer, replay: bool) -> Response {
         headers.insert(LOCATION, location);
     }
     if replay {
-        headers.insert("idempotency-replay", HeaderValue::from_static("true"));
+        headers.insert(REPLAY, HeaderValue::from_static("true"));
     }
     response
 }

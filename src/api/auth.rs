@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{StatusCode, request::Parts};
+use axum::http::{HeaderMap, StatusCode, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
@@ -14,9 +14,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
-        let (Some(header), None) = (headers.next(), headers.next()) else { return Err(unauthorized()) };
-        let key = bearer(header.as_bytes()).ok_or_else(unauthorized)?;
+        let key = bearer_of(&parts.headers).ok_or_else(unauthorized)?;
         // The digest is looked up, never the key: how long that takes says nothing of how much of a key is right.
         api.reads.authenticate(&Sha256::digest(key).into()).ok_or_else(unauthorized)
     }
@@ -42,6 +40,13 @@ impl Caller {
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, key) = header.split_at_checked(7)?;
     (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
+}
+
+/// The secret of the one `Authorization` header.
+pub(super) fn bearer_of(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(header), None) = (all.next(), all.next()) else { return None };
+    bearer(header.as_bytes())
 }
 
 /// One answer for a key that is missing, unknown or revoked.

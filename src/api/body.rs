@@ -57,7 +57,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media && utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
 
-async fn bytes(headers: &HeaderMap, body: Body, time: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, time: Duration) -> Result<Bytes, Problem> {
     // Known to be too large: not a byte of it is read.
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|n| n > API_BODY_BYTES as u64) {

@@ -63,7 +63,12 @@ pub async fn hangup(
         Reply::Hangup { call: _, status } => status,
         Reply::NotLive => find(&api, &caller, call).await?.status,
         Reply::Unavailable(why) => return Err(refusal::unavailable(why)),
-        Reply::Dialed { .. } | Reply::Replayed(_) | Reply::Conflict { .. } | Reply::Refused(_) | Reply::Draining => {
+        Reply::Dialed { .. }
+        | Reply::Replayed(_)
+        | Reply::Conflict { .. }
+        | Reply::Refused(_)
+        | Reply::Browser(_)
+        | Reply::Draining => {
             return Err(Problem::internal());
         }
     };

@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 
 use super::answer::{Data, Problem, stored};
 use super::fields::Fields;
-use super::idempotency::{Repeatable, conflict, replay};
+use super::idempotency::{Repeatable, conflict, find};
 use super::json::Json;
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
 use crate::guardrails::Attempt;
 use crate::model::{CallId, Confirm, Status};
 use crate::store::Answer;
-use crate::switch::{Command, Dial, Reply, Unavailable};
+use crate::switch::{Command, Dial, Reply, Unavailable, UserLeg};
 
 /// Characters of `client_name` and `client_label`.
 const LABEL_CHARS: usize = 120;
@@ -38,7 +38,11 @@ pub async fn dial(
     let object = body::object(&headers, body, api.read_timeout).await?;
     let key = repeatable.key(&caller, &object)?;
     let dial = Dial { idempotency: key, ..dial_of(object, &caller, api.default_ring_timeout)? };
-    if dry_run { preview(&api, dial).await } else { place(&api, &caller, dial).await }
+    if dry_run {
+        return preview(&api, dial).await;
+    }
+    let (answer, replay) = place(&api, &caller, dial).await?;
+    Ok(stored(answer, replay))
 }
 
 fn is_dry_run(uri: &Uri) -> Result<bool, Problem> {
@@ -72,7 +76,7 @@ pub fn dial_of(body: BTreeMap<String, Json>, caller: &Caller, default_ring_timeo
         user: caller.user.clone(),
         from,
         to,
-        connect,
+        connect: UserLeg::Phone(connect),
         confirm: confirm.unwrap_or(organization.confirm),
         ring_timeout: ring_timeout.unwrap_or(default_ring_timeout),
         max_duration: max_duration.unwrap_or(organization.max_duration).min(organization.max_duration),
@@ -83,19 +87,20 @@ pub fn dial_of(body: BTreeMap<String, Json>, caller: &Caller, default_ring_timeo
     })
 }
 
-async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<Response, Problem> {
+/// Has a call placed. The answer that was stored with it, and whether that was for an earlier request.
+pub async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<(Answer, bool), Problem> {
     let (attempt, key) = (attempt(&dial), dial.idempotency.clone());
     match ask(api, Command::Dial(Box::new(dial))).await? {
-        Reply::Dialed { answer, call: _ } => Ok(stored(answer, false)),
-        Reply::Replayed(answer) => Ok(stored(answer, true)),
+        Reply::Dialed { answer, call: _ } => Ok((answer, false)),
+        Reply::Replayed(answer) => Ok((answer, true)),
         Reply::Conflict { request_id } => Err(conflict(&request_id)),
         Reply::Refused(why) => Err(refusal::refused(why, &caller.organization.limits)),
         // What was answered before needs no room for a call.
-        Reply::Unavailable(why) => match replay(api, key.as_ref()).await? {
-            Some(first) => Ok(first),
+        Reply::Unavailable(why) => match find(api, key.as_ref()).await? {
+            Some(first) => Ok((first, true)),
             None => Err(unavailable(api, caller, attempt, why).await),
         },
-        Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
+        Reply::Browser(_) | Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
     }
 }
 
@@ -127,7 +132,7 @@ fn attempt(dial: &Dial) -> Attempt {
         user: dial.user.clone(),
         from: dial.from,
         to: dial.to,
-        connect: dial.connect,
+        connect: dial.connect.phone(),
     }
 }
 

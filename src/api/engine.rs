@@ -2,9 +2,9 @@
 
 use super::{Caller, ListFilter, Page, Reads, StoreDown, Usage};
 use crate::guardrails::{Attempt, Preview};
-use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
-use crate::store::Idempotency;
+use crate::model::{CallId, CallRecord, OrganizationId, Timestamp, TokenDigest};
 use crate::store::sqlite::{KeyInfo, ListQuery, SqliteStore, StoreError};
+use crate::store::{Idempotency, TokenState};
 
 impl From<StoreError> for StoreDown {
     /// Clients are told that it is down; operators why.
@@ -54,6 +54,10 @@ impl Reads for SqliteStore {
             spent_today: usage.spent,
             reserved: usage.reserved,
         }))
+    }
+
+    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown> {
+        Ok(SqliteStore::find_token(self, digest)?)
     }
 
     fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {

@@ -56,7 +56,8 @@ pub fn verdict(preview: &Preview, currency: &Arc<str>) -> Verdict {
     Verdict {
         allowed: grant.is_some() && preview.checks.iter().all(|c| c.refusal.is_none()),
         checks: preview.checks.iter().map(check).collect(),
-        price_per_minute: grant.map(|g| g.user_price.per_minute + g.destination_price.per_minute),
+        price_per_minute: grant
+            .map(|g| g.user_price.map_or(Money::ZERO, |p| p.per_minute) + g.destination_price.per_minute),
         reserve: grant.map(|g| g.reserved),
         currency: Arc::clone(currency),
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::{StatusCode, request::Parts};
+use axum::http::{HeaderName, StatusCode, request::Parts};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,9 @@ use super::request_id::RequestLabel;
 use super::{Api, Caller};
 use crate::store::{Answer, Idempotency};
 use crate::switch::IdempotencyKey;
+
+/// Says that an answer is one that was given before.
+pub const REPLAY: HeaderName = HeaderName::from_static("idempotency-replay");
 
 /// What the head of a request says of its repetition.
 #[derive(Debug)]
@@ -71,10 +74,15 @@ pub fn conflict(request_id: &str) -> Problem {
 }
 
 /// The stored answer to this request, if it was answered before.
-pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Response>, Problem> {
+pub async fn find(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Answer>, Problem> {
     let Some(IdempotencyKey { key, body, request_id: _ }) = key.cloned() else { return Ok(None) };
     let Some(first) = api.read(move |reads| reads.find_answer(&key)).await? else { return Ok(None) };
-    if first.body == body { Ok(Some(stored(first.answer, true))) } else { Err(conflict(&first.request_id)) }
+    if first.body == body { Ok(Some(first.answer)) } else { Err(conflict(&first.request_id)) }
+}
+
+/// [`find`], as it is sent.
+pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Response>, Problem> {
+    Ok(find(api, key).await?.map(|answer| stored(answer, true)))
 }
 
 /// Keeps a success for repetitions, and answers with the one that came first.

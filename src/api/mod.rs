@@ -9,13 +9,17 @@
 //! before the body is read, the body is bounded in bytes, depth and time, and every field that is wrong
 //! is named at once. What passes is handed to the switch, which alone decides.
 //!
-//! Deliberately absent: decisions about calls, TLS (a proxy's task), compression, cookies, CORS.
+//! Browsers have paths and secrets of their own (`browser`).
+//!
+//! Deliberately absent: decisions about calls, TLS (a proxy's task), compression, cookies; and CORS but for
+//! the paths that browsers use.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An edge: it has sockets, time and channels.
 
 mod admin;
 mod answer;
 mod auth;
 mod body;
+mod browser;
 mod calls;
 mod dial;
 mod engine;
@@ -29,9 +33,11 @@ mod record;
 mod refusal;
 mod request_id;
 mod serve;
+mod try_page;
 
 pub use admin::{Admin, admin_router};
 pub use answer::Problem;
+pub use browser::{BrowserApi, issued};
 pub use dial::{dial_of, dialed};
 pub use json::Json;
 pub use ports::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
@@ -57,6 +63,8 @@ pub struct Api {
     pub read_timeout: Duration,
     /// ISO 4217.
     pub currency: Arc<str>,
+    /// `None`: calls come from phones only.
+    pub browser: Option<BrowserApi>,
 }
 
 impl Api {
@@ -73,16 +81,25 @@ impl Api {
 
 /// Every path for clients.
 pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    let mut browsers = Router::new();
+    if let Some(browser) = &api.browser {
+        browsers = browser::token_routes().merge(browser::routes(&api));
+        if browser.try_page() {
+            browsers = browsers.merge(try_page::routes());
+        }
+    }
     Router::new()
         .route("/v1/calls/dial", post(dial::dial))
         .route("/v1/calls", get(list::list))
         .route("/v1/calls/{id}", get(calls::get))
         .route("/v1/calls/{id}/hangup", post(calls::hangup))
         .route("/v1/guardrails", get(guardrails::guardrails))
+        .merge(browsers)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn_with_state(request_id::Source::new(), request_id::label))
-        .with_state(Arc::new(api))
+        .with_state(api)
 }
 
 async fn no_such_path() -> Problem {

@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use crate::config::OrganizationConfig;
 use crate::guardrails::{Attempt, Preview};
-use crate::model::{CallId, CallRecord, E164, Money, OrganizationId, Status, Timestamp, UserId};
-use crate::store::Idempotency;
+use crate::model::{CallId, CallRecord, E164, Money, OrganizationId, Status, Timestamp, TokenDigest, UserId};
+use crate::store::{Idempotency, TokenState};
 use crate::switch::{Command, Reply};
 
 /// The way to the switch: a bounded queue.
@@ -86,6 +86,8 @@ pub trait Reads: Send + Sync + 'static {
     fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown>;
     /// `None` for an unknown organization.
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown>;
+    /// What became of a browser's token, or of the one whose browser comes back with this secret.
+    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown>;
     fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown>;
     /// The answer that stands from now on: the given one, or the one that came first.
     fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown>;

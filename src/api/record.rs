@@ -18,9 +18,9 @@ pub struct Record {
     status: Status,
     from_number: E164,
     to_number: E164,
-    /// The user's own phone is for those only who may read calls.
+    /// The user's own phone is for those only who may read calls; null when it was a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
-    connect_number: Option<E164>,
+    connect_number: Option<Option<E164>>,
     client_name: Option<Arc<str>>,
     client_label: Option<Arc<str>>,
     created_at: String,

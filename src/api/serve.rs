@@ -3,11 +3,14 @@
 //! A peer that sends slowly, endlessly or nonsense costs one bounded connection for a bounded time.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,6 +34,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// hyper closes without a word; RFC 9110 §15.5.9 asks for one.
 const HEAD_TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Where a request came from: the peer of its connection, which may be a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Source(pub IpAddr);
 
 /// What one listener's peers may use.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +95,11 @@ async fn connection(stream: TcpStream, router: Router, read_timeout: Duration, m
     let _ = stream.set_nodelay(true);
     // A peer that takes nothing of its answer is gone; hyper itself would wait for it.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
-    let service = service_fn(move |request| Box::pin(router.clone().oneshot(request)));
+    let source = stream.peer_addr().ok().map(|peer| Source(peer.ip()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        source.map(|source| request.extensions_mut().insert(source));
+        Box::pin(router.clone().oneshot(request))
+    });
     let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(read_timeout)

@@ -43,8 +43,10 @@ impl Call {
     }
 
     /// Only of a joined call: before that, one side has nobody to talk to.
-    pub(super) fn silent(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
-        if let State::Bridged(_) = self.state {
+    /// A browser that was lost has its own time to come back.
+    pub(super) fn silent(&mut self, now: Timestamp, side: Side, out: &mut Vec<CallAction>) {
+        let away = side == Side::User && self.browser.as_ref().is_some_and(|browser| !browser.is_up());
+        if let (State::Bridged(_), false) = (&self.state, away) {
             self.end(now, End::new(EndReason::MediaTimeout, EndedBy::Timeout), out);
         }
     }

@@ -72,6 +72,7 @@ impl Call {
         for side in Side::BOTH {
             self.take_down(now, side, Cause::of(end.reason), out);
         }
+        self.dismiss_browser(out);
         // An answer that was never joined is not billed as a conversation.
         if !self.joined {
             self.destination.meter.void();
@@ -82,9 +83,12 @@ impl Call {
     }
 
     fn take_down(&mut self, now: Timestamp, side: Side, cause: Cause, out: &mut Vec<CallAction>) {
+        let browser = self.is_browser(side);
         let party = self.party_mut(side);
         party.stop_ringing(now);
         match party.phase {
+            // Closing its audio ends it; there is no dialog.
+            Phase::Up if browser => party.phase = Phase::Over,
             Phase::Ringing | Phase::Up => out.push(CallAction::Leg(side, LegCommand::End(cause))),
             Phase::Idle | Phase::Answered | Phase::Over => {}
         }
@@ -146,8 +150,9 @@ impl Call {
         match committed {
             Committed::Done => {
                 ending.settling = Settling::Settled { forget_at: now + LINGER };
-                let end = ending.end;
+                let (end, ended_at) = (ending.end, ending.ended_at);
                 self.say_ended(out);
+                self.tell_ended(ended_at, out);
                 for side in Side::BOTH {
                     if self.party(side).phase == Phase::Answered {
                         out.push(CallAction::Leg(side, LegCommand::End(Cause::of(end.reason))));
@@ -161,6 +166,7 @@ impl Call {
             | Committed::Refused(_)
             | Committed::Replayed(_)
             | Committed::Conflict { .. }
+            | Committed::Spent
             | Committed::Unavailable => {
                 ending.settling = Settling::Again { at: now + AGAIN };
                 out.push(CallAction::Notice(Notice::CommitFailed { call: self.plan.id }));

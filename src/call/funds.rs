@@ -45,6 +45,7 @@ impl Call {
             | Committed::Permitted(_)
             | Committed::Replayed(_)
             | Committed::Conflict { .. }
+            | Committed::Spent
             | Committed::Unavailable => self.meters(|meter| meter.unavailable(now)),
         }
     }

@@ -18,11 +18,14 @@
 //! - `Ending` takes the legs down, settles the money, and stays for 64·T1 so that its legs can take down
 //!   late answers; its snapshot stays as long.
 //!
+//! Leg A may be a browser instead of a phone: then it is not rung but awaited; see `browser`.
+//!
 //! The call commands legs and hears from them by [`crate::leg`]; it names neither SIP nor WebRTC.
 //! Deliberately absent: timers (deadlines are fields, see [`Call::next_timeout`]), identifiers of any
 //! protocol, and anything that a peer sent besides codecs, addresses for media, and status codes.
 
 mod bridge;
+mod browser;
 mod ending;
 mod funds;
 mod hold;
@@ -42,19 +45,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::{Fact, FactKind, Notice, SetupStage};
+use crate::events::{BrowserEvent, Fact, FactKind, Notice, SetupStage};
 use crate::guardrails::{Attempt, LegAttempt};
 use crate::leg::{LegCommand, LegEvent};
 use crate::media::{MediaCommand, MediaEvent, PortPair};
 use crate::model::{
-    CallId, CallRecord, Confirm, CredentialType, E164, EndReason, EndedBy, LegRecord, OrganizationId, Path, Secret,
-    Side, Status, Timestamp, UserId,
+    CallId, CallRecord, Confirm, E164, EndReason, EndedBy, LegRecord, OrganizationId, Path, Secret, Side, Status,
+    Timestamp, UserId,
 };
 use crate::sdp::Local;
 use crate::store::{Committed, Step};
 
+pub use browser::{BrowserPlan, BrowserWish, Offered};
 pub use snapshot::Snapshot;
 
+use browser::Browser;
 use ending::Ending;
 use party::Party;
 use state::{Committing, End, Next, State};
@@ -70,7 +75,7 @@ pub struct Plan {
     /// Leg B.
     pub to: E164,
     /// Leg A.
-    pub connect: E164,
+    pub connect: Connect,
     pub confirm: Confirm,
     /// For each leg.
     pub ring_timeout: Duration,
@@ -86,12 +91,38 @@ pub struct Plan {
     pub destination_leg: LegPlan,
 }
 
+/// Who takes leg A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connect {
+    /// A phone, which is rung.
+    Phone(E164),
+    /// A browser, which comes with a token.
+    Browser(BrowserPlan),
+}
+
+impl Connect {
+    pub fn phone(&self) -> Option<E164> {
+        match self {
+            Connect::Phone(number) => Some(*number),
+            Connect::Browser(_) => None,
+        }
+    }
+
+    pub fn path(&self) -> Path {
+        match self {
+            Connect::Phone(_) => Path::Bridge,
+            Connect::Browser(plan) => plan.path,
+        }
+    }
+}
+
 /// What a leg starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LegPlan {
-    /// Where our end of the audio is.
+    /// Where our end of the audio is. A browser's has no use for it.
     pub local: Local,
-    pub port: PortPair,
+    /// `None` for a browser: they share their thread's port.
+    pub port: Option<PortPair>,
     /// Of the audio: SSRC and CNAME derive from it.
     pub secret: Secret,
 }
@@ -103,6 +134,8 @@ pub enum CallEvent {
     Committed(StepKind, Committed),
     Leg(Side, LegEvent),
     Media(Side, MediaEvent),
+    /// Of the browser that is leg A.
+    Browser(BrowserWish),
     /// `POST …/hangup`.
     Hangup,
     /// The server must stop now.
@@ -113,7 +146,8 @@ pub enum CallEvent {
 /// Which of its steps a commit was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepKind {
-    /// `Admit`, `PermitLeg`, or the `Keep` before a confirmation or the joining: the call waits for it.
+    /// `Admit`, `Connect`, `PermitLeg`, or the `Keep` before a confirmation or the joining: the call waits for
+    /// it.
     Barrier,
     Extend,
     Settle,
@@ -134,6 +168,10 @@ pub enum CallAction {
     },
     Leg(Side, LegCommand),
     Media(Side, MediaCommand),
+    /// What became of the offer that the browser made last; one for each.
+    Offered(Offered),
+    /// For whoever watches the call from its browser.
+    Tell(BrowserEvent),
     Notice(Notice),
     /// How the dial went: the `Committed` that answered `Admit`, or `None` for "admitted".
     Reply(Option<Committed>),
@@ -148,6 +186,8 @@ pub struct Call {
     record: CallRecord,
     user: Party,
     destination: Party,
+    /// Where leg A is no phone.
+    browser: Option<Box<Browser>>,
     state: State,
     /// The moment of the 2xx or dial that the next stage of the set-up is measured from.
     stage_began: Timestamp,
@@ -160,12 +200,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call that has been asked for: prepares leg A and commits the admission.
+    /// A call that has been asked for: prepares leg A, unless that is a browser, and commits the admission.
     pub fn start(now: Timestamp, plan: Plan, out: &mut Vec<CallAction>) -> Self {
         let mut call = Self {
             record: new_record(&plan, now),
             user: Party::new(&plan.user_leg),
             destination: Party::new(&plan.destination_leg),
+            browser: None,
             state: State::Committing(Committing { next: Next::RingUser, end: None }),
             stage_began: now,
             heard: [false; 2],
@@ -173,10 +214,18 @@ impl Call {
             extending: false,
             plan,
         };
-        out.push(CallAction::Prepare(Side::User));
-        // The INVITE leaves the instant this is durable, so this is what the record says.
-        call.record.status = Status::CallingUser;
-        call.record.started_at = Some(now);
+        match call.plan.connect {
+            Connect::Phone(_) => {
+                out.push(CallAction::Prepare(Side::User));
+                // The INVITE leaves the instant this is durable, so this is what the record says.
+                call.record.status = Status::CallingUser;
+                call.record.started_at = Some(now);
+            }
+            Connect::Browser(plan) => {
+                call.browser = Some(Box::new(Browser::new(plan)));
+                call.state = State::Committing(Committing { next: Next::AwaitBrowser, end: None });
+            }
+        }
         let attempt = call.attempt();
         call.commit(StepKind::Barrier, Step::Admit(attempt), vec![FactKind::NewCall], out);
         call
@@ -192,6 +241,7 @@ impl Call {
             },
             CallEvent::Leg(side, event) => self.leg(now, side, event, out),
             CallEvent::Media(side, event) => self.media(now, side, event, out),
+            CallEvent::Browser(wish) => self.browser_wants(now, wish, out),
             CallEvent::Hangup => self.end(now, End::by_api(), out),
             CallEvent::Drain => self.end(now, End::drained(), out),
             CallEvent::Timeout => self.timeout(now, out),
@@ -204,6 +254,8 @@ impl Call {
             // An end is already known; nothing else can come of time.
             State::Committing(Committing { end: Some(_), .. }) => return None,
             State::Committing(_) => None,
+            State::AwaitingBrowser(awaiting) => Some(awaiting.until),
+            State::Arriving(arriving) => arriving.until,
             State::CallingUser(ringing) => Some(ringing.until),
             State::Confirming(confirming) => Some(confirming.until),
             State::CallingDestination(ringing) => Some(ringing.until),
@@ -211,7 +263,8 @@ impl Call {
             State::Failing(failing) => Some(failing.until),
             State::Ending(ending) => return ending.next_timeout(),
         };
-        [state, self.user.next_timeout(self.extending), self.destination.next_timeout(self.extending)]
+        let browser = self.browser.as_ref().and_then(|browser| browser.next_timeout());
+        [state, browser, self.user.next_timeout(self.extending), self.destination.next_timeout(self.extending)]
             .into_iter()
             .flatten()
             .min()
@@ -219,7 +272,12 @@ impl Call {
 
     fn timeout(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
         self.meter_timeout(now, out);
+        self.browser_timeout(now, out);
         match &self.state {
+            State::AwaitingBrowser(awaiting) if awaiting.until <= now => self.token_expired(now, out),
+            State::Arriving(arriving) if arriving.until.is_some_and(|until| until <= now) => {
+                self.end(now, End::token_expired(), out);
+            }
             State::CallingUser(ringing) if ringing.until <= now => self.user_rang_out(now, out),
             State::Confirming(confirming) if confirming.until <= now => self.not_confirmed(now, out),
             State::CallingDestination(ringing) if ringing.until <= now => self.destination_rang_out(now, out),
@@ -230,6 +288,8 @@ impl Call {
             }
             State::Ending(_) => self.ending_timeout(now, out),
             State::Committing(_)
+            | State::AwaitingBrowser(_)
+            | State::Arriving(_)
             | State::CallingUser(_)
             | State::Confirming(_)
             | State::CallingDestination(_)
@@ -247,6 +307,8 @@ impl Call {
             LegEvent::Stray { known } => self.stray(side, known, out),
             event => match &self.state {
                 State::Committing(_) => self.committing_leg(now, side, event, out),
+                // Nobody has been rung.
+                State::AwaitingBrowser(_) | State::Arriving(_) => {}
                 State::CallingUser(_) => self.calling_user_leg(now, side, event, out),
                 State::Confirming(_) => self.confirming_leg(now, side, event, out),
                 State::CallingDestination(_) => self.calling_destination_leg(now, side, event, out),
@@ -266,7 +328,12 @@ impl Call {
             }
             MediaEvent::Digit(digit) => self.digit(now, side, digit, out),
             MediaEvent::Flowing => self.audio_flows(now, side, out),
-            MediaEvent::Silent => self.silent(now, out),
+            MediaEvent::Silent => self.silent(now, side, out),
+            MediaEvent::BrowserAnswer(answer) => self.browser_answered(now, answer, out),
+            MediaEvent::BrowserRefused(error) => self.browser_refused(error, out),
+            MediaEvent::BrowserUp => self.browser_up(now, out),
+            MediaEvent::BrowserDown => self.browser_down(now, out),
+            MediaEvent::Quality(quality) => self.browser_quality(quality, out),
             MediaEvent::Closed(stats) => self.media_closed(side, stats, out),
         }
     }
@@ -283,9 +350,12 @@ impl Call {
             State::Committing(committing) => {
                 committing.end.get_or_insert(end);
             }
-            State::CallingUser(_) | State::Confirming(_) | State::CallingDestination(_) | State::Bridged(_) => {
-                self.begin_ending(now, end, out);
-            }
+            State::AwaitingBrowser(_)
+            | State::Arriving(_)
+            | State::CallingUser(_)
+            | State::Confirming(_)
+            | State::CallingDestination(_)
+            | State::Bridged(_) => self.begin_ending(now, end, out),
             State::Failing(failing) => {
                 let end = failing.end;
                 self.begin_ending(now, end, out);
@@ -313,7 +383,7 @@ impl Call {
             user: self.plan.user.clone(),
             from: self.plan.from,
             to: self.plan.to,
-            connect: self.plan.connect,
+            connect: self.plan.connect.phone(),
         }
     }
 
@@ -358,7 +428,17 @@ impl Call {
         matches!(&self.state, State::Ending(ending) if ending.is_settled())
     }
 
-    /// Legs that may be up at a phone.
+    /// Nobody has used its token yet.
+    pub fn awaits_browser(&self) -> bool {
+        matches!(self.state, State::AwaitingBrowser(_))
+    }
+
+    /// Its browser's audio path stands.
+    pub fn has_browser(&self) -> bool {
+        self.browser.as_ref().is_some_and(|browser| browser.is_up()) && !matches!(self.state, State::Ending(_))
+    }
+
+    /// Legs that may be up at a phone or a browser.
     pub fn live_legs(&self) -> usize {
         [&self.user, &self.destination].into_iter().filter(|p| p.is_live()).count()
     }
@@ -369,12 +449,12 @@ fn new_record(plan: &Plan, now: Timestamp) -> CallRecord {
         id: plan.id,
         organization_id: plan.organization.clone(),
         user_id: plan.user.clone(),
-        credential_type: CredentialType::ApiKey,
-        path: Path::Bridge,
+        credential_type: plan.connect.path().credential(),
+        path: plan.connect.path(),
         status: Status::Queued,
         from_number: plan.from,
         to_number: plan.to,
-        connect_number: plan.connect,
+        connect_number: plan.connect.phone(),
         client_name: plan.client_name.clone(),
         client_label: plan.client_label.clone(),
         created_at: now,

@@ -25,7 +25,7 @@ pub(super) enum Phase {
 pub(super) struct Party {
     pub phase: Phase,
     pub local: Local,
-    pub port: PortPair,
+    pub port: Option<PortPair>,
     pub secret: Secret,
     /// Our last description, which the peer's answer is read against.
     pub offered: Option<Box<Description>>,

@@ -4,7 +4,7 @@ use super::hold::OUR_CODECS;
 use super::party::Phase;
 use super::state::{Bridged, Committing, Confirming, End, Failing, Next, Ringing, State};
 use super::{Call, CallAction, StepKind, tone};
-use crate::events::{FactKind, Notice, SetupStage};
+use crate::events::{BrowserState, FactKind, Notice, SetupStage};
 use crate::guardrails::{Grant, Permit};
 use crate::leg::{Cause, LegCommand, LegEvent};
 use crate::media::{MediaCommand, Source};
@@ -27,17 +27,25 @@ impl Call {
             }
             Committed::Permitted(permit) => self.ring_destination(now, permit, out),
             Committed::Done => match next {
+                Next::Connect => self.browser_connected(now, out),
                 Next::Confirm => self.ask_for_confirmation(now, out),
                 Next::Join => self.join(now, out),
                 Next::Tone(end) => self.play_failure(now, end, out),
-                // Those two wait for a permit.
-                Next::RingUser | Next::RingDestination => self.begin_ending(now, End::store_unavailable(), out),
+                // Those wait for more than that.
+                Next::RingUser | Next::AwaitBrowser | Next::RingDestination => {
+                    self.begin_ending(now, End::store_unavailable(), out)
+                }
             },
             refused @ (Committed::Refused(_) | Committed::Replayed(_) | Committed::Conflict { .. }) => {
                 self.step_refused(now, next, end, refused, out);
             }
-            Committed::Unavailable if next == Next::RingUser => self.never_was(Committed::Unavailable, out),
-            Committed::Extended | Committed::Unavailable => {
+            Committed::Unavailable if matches!(next, Next::RingUser | Next::AwaitBrowser) => {
+                self.never_was(Committed::Unavailable, out);
+            }
+            not @ (Committed::Spent | Committed::Unavailable) if next == Next::Connect && end.is_none() => {
+                self.browser_not_connected(&not, out);
+            }
+            Committed::Extended | Committed::Spent | Committed::Unavailable => {
                 self.begin_ending(now, end.unwrap_or_else(End::store_unavailable), out);
             }
         }
@@ -52,7 +60,7 @@ impl Call {
         out: &mut Vec<CallAction>,
     ) {
         match (next, refused) {
-            (Next::RingUser, refused) => self.never_was(refused, out),
+            (Next::RingUser | Next::AwaitBrowser, refused) => self.never_was(refused, out),
             (_, Committed::Refused(refusal)) => {
                 out.push(CallAction::Notice(Notice::LegRefused { call: self.plan.id, guardrail: refusal.guardrail() }));
                 match end {
@@ -70,8 +78,17 @@ impl Call {
         out.push(CallAction::Forget);
     }
 
-    fn admitted(&mut self, now: Timestamp, permit: Permit, grant: Grant, end: Option<End>, out: &mut Vec<CallAction>) {
-        self.user.meter.admitted(grant.user_price);
+    fn admitted(
+        &mut self,
+        now: Timestamp,
+        permit: Option<Permit>,
+        grant: Grant,
+        end: Option<End>,
+        out: &mut Vec<CallAction>,
+    ) {
+        if let Some(price) = grant.user_price {
+            self.user.meter.admitted(price);
+        }
         self.destination.meter.admitted(grant.destination_price);
         self.record.day = grant.day;
         out.push(CallAction::Reply(None));
@@ -82,6 +99,7 @@ impl Call {
         if let Some(end) = end {
             return self.begin_ending(now, end, out);
         }
+        let Some(permit) = permit else { return self.await_browser(out) };
         self.stage_done(now, SetupStage::DialToUserInvite, out);
         let offer = sdp::offer(self.user.local, &OUR_CODECS);
         self.ring(now, Side::User, permit, offer, out);
@@ -92,8 +110,10 @@ impl Call {
     fn ring(&mut self, now: Timestamp, side: Side, permit: Permit, offer: Description, out: &mut Vec<CallAction>) {
         let party = self.party_mut(side);
         party.invited(now, offer.clone());
-        party.media_open = true;
-        out.push(CallAction::Media(side, MediaCommand::Open { port: party.port, secret: party.secret }));
+        if let Some(port) = party.port {
+            party.media_open = true;
+            out.push(CallAction::Media(side, MediaCommand::Open { port, secret: party.secret }));
+        }
         out.push(CallAction::Leg(side, LegCommand::Invite { permit, offer }));
     }
 
@@ -149,7 +169,7 @@ impl Call {
         }
     }
 
-    fn permit_destination(&mut self, out: &mut Vec<CallAction>) {
+    pub(super) fn permit_destination(&mut self, out: &mut Vec<CallAction>) {
         self.set_status(Status::CallingDestination, out);
         out.push(CallAction::Prepare(Side::Destination));
         let step = Step::PermitLeg(self.leg_attempt(Side::Destination));
@@ -223,8 +243,10 @@ impl Call {
         self.acknowledge_user(out);
         self.play(Side::User, Source::Ringback(tone::region(self.plan.to)), out);
         self.stage_done(now, SetupStage::UserAnswerToDestinationInvite, out);
-        let offer = sdp::offer(self.destination.local, &self.user.codecs());
+        let codecs = self.browser.as_ref().map_or_else(|| self.user.codecs(), |browser| browser.codecs().into());
+        let offer = sdp::offer(self.destination.local, &codecs);
         self.ring(now, Side::Destination, permit, offer, out);
+        self.tell_state(now, BrowserState::Ringing, out);
         self.state = State::CallingDestination(Ringing { until: now + self.plan.ring_timeout });
     }
 
@@ -236,7 +258,9 @@ impl Call {
         out: &mut Vec<CallAction>,
     ) {
         match (side, event) {
-            (Side::Destination, LegEvent::Progress { early, sdp: Some(sdp), .. }) => self.early_media(early, &sdp, out),
+            (Side::Destination, LegEvent::Progress { early, sdp: Some(sdp), .. }) => {
+                self.early_media(now, early, &sdp, out);
+            }
             (Side::Destination, LegEvent::Answered { sdp }) => self.destination_answered(now, sdp, out),
             (Side::Destination, LegEvent::Refused { status, q850 }) => {
                 self.fail(now, End::refused(side, status, q850), out);
@@ -264,7 +288,7 @@ impl Call {
 
     /// Real early media replaces the ringback; with several early dialogs the last one to describe
     /// itself is heard.
-    fn early_media(&mut self, early: u32, answer: &Description, out: &mut Vec<CallAction>) {
+    fn early_media(&mut self, now: Timestamp, early: u32, answer: &Description, out: &mut Vec<CallAction>) {
         let Some(agreed) = self.destination.read_answer(Some(answer)) else { return };
         if self.destination.early.as_ref() == Some(&(early, agreed.clone())) {
             return;
@@ -272,6 +296,7 @@ impl Call {
         self.destination.early = Some((early, agreed.clone()));
         out.push(CallAction::Media(Side::Destination, MediaCommand::Remote(agreed)));
         self.play(Side::User, Source::Peer, out);
+        self.tell_state(now, BrowserState::EarlyMedia, out);
     }
 
     fn destination_answered(&mut self, now: Timestamp, answer: Option<Description>, out: &mut Vec<CallAction>) {
@@ -301,6 +326,7 @@ impl Call {
         }
         self.state = State::Bridged(Bridged { until: now + self.plan.max_duration });
         self.play_peers(out);
+        self.tell_state(now, BrowserState::Answered, out);
     }
 
     /// B did not come to be: A hears why. An answer that is not durable yet is made so first: until then

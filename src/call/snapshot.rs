@@ -14,10 +14,10 @@ use super::ending::Settling;
 use super::meter::Meter;
 use super::party::{Party, Phase};
 use super::state::{Committing, End, Next, State};
-use super::{Call, CallAction, Ending, LegPlan, Plan};
+use super::{BrowserPlan, Call, CallAction, Connect, Ending, LegPlan, Plan};
 use crate::events::Notice;
 use crate::leg::{Cause, LINGER, LegCommand};
-use crate::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp};
+use crate::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp, TokenDigest};
 
 /// All that is needed to take a call up.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Snapshot {
     destination: PartySnapshot,
     joined: bool,
     stage: Stage,
+    /// Of a browser's token; absent where leg A is a phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +58,8 @@ impl PartySnapshot {
 enum Stage {
     /// The commit that carries the snapshot allows this.
     Committing(Next),
+    AwaitingBrowser,
+    Arriving,
     CallingUser,
     Confirming,
     CallingDestination,
@@ -68,6 +73,8 @@ impl Call {
     pub fn snapshot(&self) -> Snapshot {
         let stage = match &self.state {
             State::Committing(committing) => Stage::Committing(committing.next),
+            State::AwaitingBrowser(_) => Stage::AwaitingBrowser,
+            State::Arriving(_) => Stage::Arriving,
             State::CallingUser(_) => Stage::CallingUser,
             State::Confirming(_) => Stage::Confirming,
             State::CallingDestination(_) => Stage::CallingDestination,
@@ -80,6 +87,10 @@ impl Call {
             destination: PartySnapshot::of(&self.destination),
             joined: self.joined,
             stage,
+            expires_at: match self.plan.connect {
+                Connect::Phone(_) => None,
+                Connect::Browser(plan) => Some(plan.expires_at),
+            },
         }
     }
 
@@ -92,12 +103,16 @@ impl Call {
         record: CallRecord,
         out: &mut Vec<CallAction>,
     ) -> Self {
-        let Snapshot { user, destination, joined, stage } = snapshot;
+        let Snapshot { user, destination, joined, stage, expires_at } = snapshot;
         let plan = plan(&record, user.leg, destination.leg);
         let end = record.end_reason.map_or(End::new(EndReason::ServerRestart, EndedBy::Failure), |reason| {
             End::new(reason, record.ended_by.unwrap_or(EndedBy::Failure))
         });
+        let unused = matches!(stage, Stage::AwaitingBrowser | Stage::Committing(Next::AwaitBrowser));
+        let end = if unused && expires_at.is_some_and(|at| at <= now) { End::token_expired() } else { end };
         let mut call = Self {
+            // The browser finds its way back to no process that it does not know.
+            browser: None,
             stage_began: now,
             heard: [false; 2],
             extending: false,
@@ -110,7 +125,7 @@ impl Call {
         };
         call.assume_all_happened(stage);
         for side in Side::BOTH {
-            if call.party(side).phase != Phase::Idle {
+            if call.has_dialog(side) {
                 out.push(CallAction::Leg(side, LegCommand::TakeDown { known: u32::MAX }));
             }
         }
@@ -123,6 +138,10 @@ impl Call {
             call.begin_ending_at(now, ended_at, end, out);
         }
         call
+    }
+
+    fn has_dialog(&self, side: Side) -> bool {
+        self.party(side).phase != Phase::Idle && !self.is_browser(side)
     }
 
     fn assume_all_happened(&mut self, stage: Stage) {
@@ -139,7 +158,11 @@ impl Call {
                 self.destination.phase = Phase::Ringing;
             }
             Stage::Committing(Next::Join) => self.joined = true,
-            Stage::Committing(Next::Confirm | Next::Tone(_) | Next::RingDestination)
+            Stage::Committing(
+                Next::AwaitBrowser | Next::Connect | Next::Confirm | Next::Tone(_) | Next::RingDestination,
+            )
+            | Stage::AwaitingBrowser
+            | Stage::Arriving
             | Stage::CallingUser
             | Stage::Confirming
             | Stage::CallingDestination
@@ -152,7 +175,7 @@ impl Call {
     /// Settled before the restart: the BYEs may have been lost with the process, so they are said again.
     fn resume_ending(&mut self, now: Timestamp, end: End, out: &mut Vec<CallAction>) {
         for side in Side::BOTH {
-            if self.party(side).phase != Phase::Idle {
+            if self.has_dialog(side) {
                 out.push(CallAction::Leg(side, LegCommand::End(Cause::of(end.reason))));
             }
         }
@@ -169,7 +192,7 @@ fn plan(record: &CallRecord, user_leg: LegPlan, destination_leg: LegPlan) -> Pla
         user: record.user_id.clone(),
         from: record.from_number,
         to: record.to_number,
-        connect: record.connect_number,
+        connect: record.connect_number.map_or_else(|| browser(record), Connect::Phone),
         client_name: record.client_name.clone(),
         client_label: record.client_label.clone(),
         confirm: Confirm::None,
@@ -180,4 +203,10 @@ fn plan(record: &CallRecord, user_leg: LegPlan, destination_leg: LegPlan) -> Pla
         user_leg,
         destination_leg,
     }
+}
+
+/// A browser that does not come any more.
+fn browser(record: &CallRecord) -> Connect {
+    let token = TokenDigest([0; 32]);
+    Connect::Browser(BrowserPlan { path: record.path, token, expires_at: record.created_at, grace: Duration::ZERO })
 }

@@ -9,6 +9,8 @@ use crate::model::{EndReason, EndedBy, Side, Timestamp};
 #[derive(Debug)]
 pub(super) enum State {
     Committing(Committing),
+    AwaitingBrowser(AwaitingBrowser),
+    Arriving(Arriving),
     CallingUser(Ringing),
     Confirming(Confirming),
     CallingDestination(Ringing),
@@ -30,11 +32,28 @@ pub(super) struct Committing {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Next {
     RingUser,
+    /// The token is issued.
+    AwaitBrowser,
+    /// The token is used.
+    Connect,
     Confirm,
     RingDestination,
     Join,
     /// The destination failed before A's answer was durable: A hears the tone once it is.
     Tone(End),
+}
+
+/// The token is not used yet.
+#[derive(Debug)]
+pub(super) struct AwaitingBrowser {
+    pub until: Timestamp,
+}
+
+/// A browser has come: its audio path does not stand yet, or it has not said `dial`.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    /// The end of its token's time, where it dials.
+    pub until: Option<Timestamp>,
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The machine alone, step by step, against the real guardrails.
 
+mod browser;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -39,7 +41,7 @@ fn plan(confirm: Confirm) -> Plan {
     let mut ids = IdSource::new([1; 32]);
     let mut leg = |port| LegPlan {
         local: Local { session_id: 7, version: 1, rtp: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port) },
-        port: PortPair(port),
+        port: Some(PortPair(port)),
         secret: ids.secret(),
     };
     let (user_leg, destination_leg) = (leg(20_000), leg(20_002));
@@ -49,7 +51,7 @@ fn plan(confirm: Confirm) -> Plan {
         user: UserId("alice".into()),
         from: number("+12025550100"),
         to: number("+13125550123"),
-        connect: number("+14155550100"),
+        connect: Connect::Phone(number("+14155550100")),
         confirm,
         ring_timeout: Duration::from_secs(45),
         max_duration: Duration::from_secs(3600),
@@ -76,9 +78,13 @@ struct Bench {
 
 impl Bench {
     fn new(confirm: Confirm, limit: i64) -> Self {
+        Self::start(plan(confirm), limit)
+    }
+
+    fn start(plan: Plan, limit: i64) -> Self {
         let now = Timestamp::from_millis(1_000);
         let mut out = Vec::new();
-        let call = Call::start(now, plan(confirm), &mut out);
+        let call = Call::start(now, plan, &mut out);
         let mut bench = Self {
             now,
             call,
@@ -106,6 +112,7 @@ impl Bench {
                         snapshot: Some(serde_json::to_vec(&self.call.snapshot()).unwrap().into()),
                         facts,
                         idempotency: None,
+                        token: None,
                     };
                     self.commits.push_back((kind, commit));
                 }
@@ -125,8 +132,18 @@ impl Bench {
                 CallAction::Media(side, command) => match command {
                     MediaCommand::Play(source) => self.said.push(format!("{} hears {source:?}", side.letter())),
                     MediaCommand::Close => self.said.push(format!("{} close", side.letter())),
+                    MediaCommand::Connect { .. } => self.said.push(format!("{} connect", side.letter())),
                     MediaCommand::Open { .. } | MediaCommand::Remote(_) => {}
                 },
+                CallAction::Offered(offered) => self.said.push(format!("offered {offered:?}")),
+                CallAction::Tell(BrowserEvent::State { state, end: None, .. }) => {
+                    self.said.push(format!("told {state:?}"));
+                }
+                CallAction::Tell(BrowserEvent::State { end: Some(end), .. }) => {
+                    self.said.push(format!("told {:?} by {:?}: {:?}", end.reason, end.by, end.status));
+                }
+                CallAction::Tell(BrowserEvent::Peer { connected }) => self.said.push(format!("told peer {connected}")),
+                CallAction::Tell(BrowserEvent::Quality(_)) => self.said.push("told quality".into()),
                 CallAction::Reply(refused) => self.said.push(format!("reply {}", refused.is_none())),
                 CallAction::Forget => self.forgotten = true,
                 CallAction::Prepare(_) | CallAction::Notice(_) => {}

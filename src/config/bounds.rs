@@ -41,6 +41,22 @@ pub const MEDIA_TIMEOUT_BOUND: RangeInclusive<u64> = 5..=3_600;
 /// One per core when 0. More threads than any machine has cores would only take turns.
 pub const MEDIA_THREADS_BOUND: RangeInclusive<u64> = 0..=256;
 
+/// Where browsers send their audio: loopback like the rest; media thread n takes this port plus n.
+pub const WEBRTC_LISTEN: &str = "127.0.0.1:7000";
+/// A reload takes seconds, a change of network up to half a minute; the other party hears silence meanwhile.
+pub const GRACE: u64 = 30;
+pub const GRACE_BOUND: RangeInclusive<u64> = 1..=300;
+/// A relay's credential outlives the set-up by far and a copied one not by much.
+pub const TURN_TTL: u64 = 3_600;
+pub const TURN_TTL_BOUND: RangeInclusive<u64> = 60..=86_400;
+/// A browser asks every server that it is told of; more than a few delay each call.
+pub const TURN_SERVERS: usize = 8;
+/// Origins are compared one after the other with each request.
+pub const ALLOWED_ORIGINS: usize = 100;
+/// Time in which a browser must join a room: a page that loads, a person who allows the microphone.
+pub const ROOM_TTL: u64 = 120;
+pub const ROOM_TTL_BOUND: RangeInclusive<u64> = 30..=600;
+
 /// Live calls. Two port pairs each: the default port range holds half as many.
 pub const MAX_CALLS: u64 = 5_000;
 pub const MAX_CALLS_BOUND: RangeInclusive<u64> = 1..=1_000_000;

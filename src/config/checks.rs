@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk};
+use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk, WebrtcConfig};
 
 /// Two listeners on one port, and media ports in the way of a SIP listener.
 pub(super) fn addresses(
@@ -23,6 +23,38 @@ pub(super) fn addresses(
         if (first..=last).contains(&local.port()) && overlap(local.ip(), media.value.address) {
             let message = format!("port {} lies in media.ports; give one outside {first}-{last}", local.port());
             root.wrong(listener.at, "sip.listen", message);
+        }
+    }
+}
+
+/// Browsers' ports, one for each media thread, in the way of others. As many threads as there are cores
+/// are not known here, so of those only the first port is checked.
+pub(super) fn webrtc_ports(
+    root: &mut Section<'_, '_>,
+    webrtc: &At<WebrtcConfig>,
+    api: &At<ApiConfig>,
+    admin: &At<AdminConfig>,
+    listeners: &[At<Listener>],
+    media: &At<MediaConfig>,
+) {
+    let WebrtcConfig { listen, tcp, .. } = webrtc.value;
+    let threads = u16::try_from(media.value.threads.max(1)).unwrap_or(u16::MAX);
+    let Some(last) = listen.port().checked_add(threads - 1) else {
+        let message = format!("{threads} media threads need as many ports from {} on; give a lower one", listen.port());
+        return root.wrong(webrtc.at, "webrtc.listen", message);
+    };
+    let taken = |ip: IpAddr, ports: (u16, u16)| overlap(ip, listen.ip()) && ports.0 <= last && listen.port() <= ports.1;
+    let one = |at: std::net::SocketAddr| (at.ip(), (at.port(), at.port()));
+    let mut others = vec![("media.ports", (media.value.address, media.value.ports))];
+    others.extend(listeners.iter().map(|l| ("sip.listen", one(l.value.local))));
+    if tcp {
+        others.extend([("api.listen", one(api.value.listen)), ("admin.listen", one(admin.value.listen))]);
+    }
+    for (name, (ip, ports)) in others {
+        if taken(ip, ports) {
+            let message =
+                format!("port {} and those of further media threads meet {name}; give another", listen.port());
+            root.wrong(webrtc.at, "webrtc.listen", message);
         }
     }
 }
@@ -50,6 +82,7 @@ pub(super) fn demo_keys(
     admin: &At<AdminConfig>,
     listeners: &[At<Listener>],
     media: &At<MediaConfig>,
+    webrtc: Option<&At<WebrtcConfig>>,
     keys: &[usize],
 ) {
     let mut open = vec![
@@ -57,6 +90,7 @@ pub(super) fn demo_keys(
         ("admin.listen", admin.value.listen.ip()),
         ("media.address", media.value.address),
     ];
+    open.extend(webrtc.map(|w| ("webrtc.listen", w.value.listen.ip())));
     open.extend(listeners.iter().map(|l| ("sip.listen", l.value.local.ip())));
     let Some((name, address)) = open.into_iter().find(|(_, ip)| !ip.is_loopback()) else { return };
     for at in keys {

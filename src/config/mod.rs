@@ -18,6 +18,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod webrtc;
 
 pub use section::{ConfigErrors, Problem};
 pub use tenants::{DEMO_KEY, SCOPES};
@@ -40,6 +41,8 @@ pub struct Config {
     pub store: StoreConfig,
     pub sip: SipConfig,
     pub media: MediaConfig,
+    /// `None`: calls come from phones only.
+    pub webrtc: Option<WebrtcConfig>,
     pub calls: CallConfig,
     pub log: LogConfig,
     pub trunks: Vec<Arc<Trunk>>,
@@ -94,6 +97,52 @@ pub struct MediaConfig {
     pub failure_wav: Option<PathBuf>,
     /// Whether the kernel may relay known streams, if it can.
     pub fast_path: bool,
+}
+
+/// Browsers in place of the user's phone.
+#[derive(Debug, Clone)]
+pub struct WebrtcConfig {
+    /// Bound, UDP; media thread n takes this port plus n.
+    pub listen: SocketAddr,
+    /// Whether browsers may come over TCP too (RFC 6544), on the same ports.
+    pub tcp: bool,
+    /// Told to browsers.
+    pub advertised: IpAddr,
+    /// How browsers reach `[api]`: the beginning of every `room_url`, without a slash at its end.
+    pub public_url: Arc<str>,
+    /// Pages of these origins may speak to the browser paths; `*` for all.
+    pub allowed_origins: Vec<String>,
+    /// How long a browser that was lost may take to come back.
+    pub grace: Duration,
+    /// Whether `/try` is served.
+    pub try_page: bool,
+    pub turn: Vec<TurnServer>,
+}
+
+impl WebrtcConfig {
+    /// Browsers on this address, with every default.
+    pub fn on(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            tcp: true,
+            advertised: listen.ip(),
+            public_url: format!("http://{}", bounds::API_LISTEN).into(),
+            allowed_origins: Vec::new(),
+            grace: Duration::from_secs(bounds::GRACE),
+            try_page: false,
+            turn: Vec::new(),
+        }
+    }
+}
+
+/// A relay for browsers that cannot reach us, with coturn's `use-auth-secret`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnServer {
+    /// RFC 7065.
+    pub uri: Arc<str>,
+    pub secret: Arc<str>,
+    /// How long a credential is good for.
+    pub ttl: Duration,
 }
 
 /// Bounds of calls, with the reason at each default in `config.example.toml`.
@@ -217,6 +266,7 @@ impl Config {
         let store = servers::store(root.table("store"));
         let listeners = servers::sip(root.table("sip"));
         let media = servers::media(root.table("media"));
+        let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
         let calls = servers::calls(root.table("calls"));
         let log = servers::log(root.table("log"));
         let trunks = trunks::trunks(&mut root);
@@ -224,7 +274,10 @@ impl Config {
         let tenants = tenants::organizations(&mut root, &prices);
         if let (Some(api), Some(admin), Some(media)) = (&api, &admin, &media) {
             checks::addresses(&mut root, api, admin, &listeners, media);
-            checks::demo_keys(&mut root, api, admin, &listeners, media, &tenants.demo_keys);
+            checks::demo_keys(&mut root, api, admin, &listeners, media, webrtc.as_ref(), &tenants.demo_keys);
+            if let Some(webrtc) = &webrtc {
+                checks::webrtc_ports(&mut root, webrtc, api, admin, &listeners, media);
+            }
         }
         checks::trunk_families(&mut root, &listeners, &trunks);
         root.finish();
@@ -234,6 +287,7 @@ impl Config {
             store: store?,
             sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
             media: media?.value,
+            webrtc: webrtc.map(|w| w.value),
             calls,
             log,
             trunks: trunks.into_iter().map(|t| Arc::new(t.value)).collect(),
@@ -246,6 +300,12 @@ impl Config {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Credentials {{ realm: {:?} }}", self.realm)
+    }
+}
+
+impl std::fmt::Debug for TurnServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TurnServer {{ uri: {:?}, ttl: {:?} }}", self.uri, self.ttl)
     }
 }
 

@@ -141,16 +141,16 @@ pub(super) fn log(mut s: Section<'_, '_>) -> LogConfig {
     LogConfig { json: json.is_some_and(|j| j.value), debug_numbers }
 }
 
-fn socket(text: &str) -> Result<SocketAddr, &'static str> {
+pub(super) fn socket(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| SOCKET)
 }
 
-fn ip(text: &str) -> Result<IpAddr, &'static str> {
+pub(super) fn ip(text: &str) -> Result<IpAddr, &'static str> {
     text.parse().map_err(|_| "expected an IP address, such as 192.0.2.10; names come in a later release")
 }
 
 /// An address that a peer can send to.
-fn concrete(address: IpAddr) -> Result<IpAddr, &'static str> {
+pub(super) fn concrete(address: IpAddr) -> Result<IpAddr, &'static str> {
     if address.is_unspecified() || address.is_multicast() {
         Err("peers cannot send to this address; give the one under which they reach this host")
     } else {

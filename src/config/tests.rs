@@ -33,7 +33,8 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         .lines()
         .filter(|line| {
             let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav"];
-            !examples.iter().any(|key| line.starts_with(key))
+            let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
+            !examples.iter().chain(&turn).any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
@@ -120,6 +121,7 @@ fn the_demo_key_opens_nothing_but_loopback() {
         ("listen = \"127.0.0.1:9090\"", "listen = \"192.0.2.1:9090\""),
         ("udp:127.0.0.1:5060", "udp:192.0.2.1:5060"),
         ("address = \"127.0.0.1\"", "address = \"192.0.2.1\""),
+        ("listen = \"127.0.0.1:7000\"", "listen = \"192.0.2.1:7000\""),
     ] {
         let text = EXAMPLE.replacen(from, to, 1);
         assert_ne!(text, EXAMPLE);
@@ -137,6 +139,63 @@ fn addresses_that_collide_are_named() {
     let found = mistakes(&text);
     assert!(found[0].contains("admin.listen: 127.0.0.1:8080 is already taken by api.listen"), "{found:#?}");
     assert!(found[1].contains("sip.listen: port 20010 lies in media.ports"), "{found:#?}");
+}
+
+#[test]
+fn every_mistake_of_the_browser_paths_is_named_with_a_way_out() {
+    let text = r#"
+[webrtc]
+enabled = "yes"
+listen = "0.0.0.0:0"
+tcp = 1
+advertise = "0.0.0.0"
+public_url = "calls.example.com"
+allowed_origins = ["*", "https://App.example.com", "https://app.example.com/", "http://localhost:80", "null", 7]
+grace_seconds = 0
+try_page = "on"
+graze_seconds = 3
+
+[[webrtc.turn]]
+uri = "stun:stun.example.com"
+ttl_seconds = 5
+
+[[webrtc.turn]]
+uri = "turn:turn.example.com:99999"
+secret = ""
+"#;
+    insta::assert_snapshot!(mistakes(text).join("\n"));
+}
+
+#[test]
+fn browsers_need_addresses_that_they_can_be_told_and_ports_of_their_own() {
+    let example = |from: &str, to: &str| {
+        let text = EXAMPLE.replacen(from, to, 1).replace("2926c3cf", "00000000");
+        assert_ne!(text, EXAMPLE);
+        mistakes(&text)
+    };
+    let found = example("listen = \"127.0.0.1:7000\"", "listen = \"0.0.0.0:7000\"");
+    assert!(found[0].contains("webrtc.listen: browsers cannot be told this address"), "{found:#?}");
+    let found = example("listen = \"127.0.0.1:7000\"", "listen = \"127.0.0.1:7000\"\nadvertise = \"::1\"");
+    assert!(found[0].contains("webrtc.advertise: is of another family"), "{found:#?}");
+    for (port, name) in [("5060", "sip.listen"), ("20100", "media.ports"), ("8080", "api.listen")] {
+        let found = example("127.0.0.1:7000", &format!("127.0.0.1:{port}"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains("webrtc.listen: port") && found[0].contains(name), "{found:#?}");
+    }
+    // A URL cannot be guessed once clients come from elsewhere.
+    let text = EXAMPLE.replace("127.0.0.1:8080\"  #", "x\"  #").replace("public_url", "# public_url");
+    let text = text.replace("127.0.0.1:8080", "192.0.2.1:8080").replace("2926c3cf", "00000000");
+    let found = mistakes(&text);
+    assert!(found[0].contains("webrtc.public_url: missing"), "{found:#?}");
+}
+
+#[test]
+fn a_turn_secret_is_shown_to_nobody() {
+    let turn = "[[webrtc.turn]]\nuri = \"turns:turn.example.com\"\nsecret = \"s3cr3t\"\n\n# [calls]";
+    let config = Config::parse(&EXAMPLE.replace("# [calls]", turn), "c").unwrap();
+    assert_eq!(&*config.webrtc.as_ref().unwrap().turn[0].secret, "s3cr3t");
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    assert!(Config::parse(&EXAMPLE.replace("enabled = true", "enabled = false"), "c").unwrap().webrtc.is_none());
 }
 
 #[test]

@@ -3,6 +3,10 @@
 //! The pure core states facts; the shell turns them into metrics and log lines, the store writes those
 //! that are for clients into the outbox. No fact holds a telephone number.
 
+mod browser;
+
+pub use browser::{BrowserEnd, BrowserEvent, BrowserState};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guardrails::Guardrail;
 use crate::media::LegStats;
-use crate::model::{CallId, EndReason, OrganizationId, Side, Status};
+use crate::model::{CallId, EndReason, OrganizationId, Path, Side, Status};
 
 /// A change of a call that clients may subscribe to; written with the commit that makes it true.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,17 @@ pub enum Notice {
     CallAdmitted {
         call: CallId,
         organization: OrganizationId,
+    },
+    /// Of a browser's token, which is not shown.
+    Token {
+        call: CallId,
+        path: Path,
+        news: TokenNews,
+    },
+    /// A browser's audio path stands for the first time.
+    BrowserJoined {
+        call: CallId,
+        path: Path,
     },
     AttemptRefused {
         organization: OrganizationId,
@@ -133,6 +148,23 @@ impl SetupStage {
             SetupStage::DialToUserInvite => "dial_to_user_invite",
             SetupStage::UserAnswerToDestinationInvite => "user_answer_to_destination_invite",
             SetupStage::DestinationAnswerToAudio => "destination_answer_to_audio",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenNews {
+    Issued,
+    Used,
+    Expired,
+}
+
+impl TokenNews {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenNews::Issued => "issued",
+            TokenNews::Used => "used",
+            TokenNews::Expired => "expired",
         }
     }
 }

@@ -25,8 +25,13 @@ pub struct Preview {
     pub grant: Option<Grant>,
 }
 
-/// All five guardrails over a new call. Changes nothing. Grants the permit of leg A.
-pub fn decide_admission(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<(Grant, Permit), Refusal> {
+/// All five guardrails over a new call. Changes nothing. Grants the permit of leg A, unless it is a browser,
+/// which nobody rings.
+pub fn decide_admission(
+    account: &Account,
+    attempt: &Attempt,
+    now: Timestamp,
+) -> Result<(Grant, Option<Permit>), Refusal> {
     let shown = ownership(account, attempt)?;
     destination(account, attempt)?;
     let grant = price(account, attempt, now)?;
@@ -51,7 +56,7 @@ pub fn decide_leg(account: &Account, attempt: &LegAttempt, now: Timestamp) -> Re
     destination(account, attempt)?;
     concurrency(account, 0)?;
     spend(account, lease.day, Money::ZERO, now)?;
-    Ok(permit(*side, attempt, shown))
+    permit(*side, attempt, shown).ok_or(Refusal::Unknown)
 }
 
 /// May this call reserve `amount` more? [`Refusal::Unknown`] when it is over.
@@ -89,14 +94,16 @@ pub fn preview(account: &Account, attempt: &Attempt, now: Timestamp) -> Preview 
     Preview { checks, grant: grant.ok() }
 }
 
-fn permit(side: Side, attempt: &Attempt, shown: OwnedNumber) -> Permit {
-    Permit::new(LegId { call: attempt.call, side }, number_of(side, attempt), shown)
+fn permit(side: Side, attempt: &Attempt, shown: OwnedNumber) -> Option<Permit> {
+    let leg = LegId { call: attempt.call, side };
+    number_of(side, attempt).map(|number| Permit::new(leg, number, shown))
 }
 
-fn number_of(side: Side, attempt: &Attempt) -> E164 {
+/// `None` for a browser.
+fn number_of(side: Side, attempt: &Attempt) -> Option<E164> {
     match side {
         Side::User => attempt.connect,
-        Side::Destination => attempt.to,
+        Side::Destination => Some(attempt.to),
     }
 }
 
@@ -110,25 +117,28 @@ fn ownership(account: &Account, attempt: &Attempt) -> Result<OwnedNumber, Refusa
 
 fn destination(account: &Account, attempt: &Attempt) -> Result<(), Refusal> {
     let Attempt { from, to, connect, .. } = *attempt;
-    if from == to || to == connect || connect == from || account.rules.owns(to) {
+    if from == to || connect.is_some_and(|connect| [from, to].contains(&connect)) || account.rules.owns(to) {
         return Err(Refusal::DestinationNotAllowed(DestinationProblem::Loop));
     }
     for side in [Side::Destination, Side::User] {
-        account.rules.allowlist.judge(side, number_of(side, attempt)).map_err(Refusal::DestinationNotAllowed)?;
+        if let Some(number) = number_of(side, attempt) {
+            account.rules.allowlist.judge(side, number).map_err(Refusal::DestinationNotAllowed)?;
+        }
     }
     Ok(())
 }
 
 fn price(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<Grant, Refusal> {
-    let price = |side| {
-        let price = account.rules.prices.price(number_of(side, attempt));
+    let price = |side, number| {
+        let price = account.rules.prices.price(number);
         price.ok_or(Refusal::DestinationNotAllowed(DestinationProblem::NoPrice(side)))
     };
-    let (destination_price, user_price) = (price(Side::Destination)?, price(Side::User)?);
+    let destination_price = price(Side::Destination, attempt.to)?;
+    let user_price = attempt.connect.map(|number| price(Side::User, number)).transpose()?;
     Ok(Grant {
         user_price,
         destination_price,
-        reserved: user_price.first_period() + destination_price.first_period(),
+        reserved: user_price.map_or(Money::ZERO, |p| p.first_period()) + destination_price.first_period(),
         day: now.day(&account.rules.zone),
     })
 }
@@ -206,13 +216,14 @@ mod tests {
             user: UserId("alice".into()),
             from: number("+12125550100"),
             to: number("+13105550100"),
-            connect: number("+14155550100"),
+            connect: Some(number("+14155550100")),
         }
     }
 
     fn admit(account: &mut Account, attempt: &Attempt, now: Timestamp) -> Result<Grant, Refusal> {
         let (grant, permit) = decide_admission(account, attempt, now)?;
-        assert_eq!((permit.to(), permit.shown().number()), (attempt.connect, attempt.from));
+        let shown = permit.map(|permit| (permit.to(), permit.shown().number()));
+        assert_eq!(shown, attempt.connect.map(|number| (number, attempt.from)));
         account.admit(attempt, &grant, now);
         Ok(grant)
     }
@@ -232,14 +243,34 @@ mod tests {
             ("+13105550100", "+12125550100"),
             ("+12025550101", "+14155550100"),
         ] {
-            let looped = Attempt { to: number(to), connect: number(connect), ..good.clone() };
+            let looped = Attempt { to: number(to), connect: Some(number(connect)), ..good.clone() };
             assert_eq!(say(&looped), problem(DestinationProblem::Loop));
         }
         let unlisted = DestinationProblem::NotListed(Side::User);
-        assert_eq!(say(&Attempt { connect: number("+33123456789"), ..good.clone() }), problem(unlisted));
+        assert_eq!(say(&Attempt { connect: Some(number("+33123456789")), ..good.clone() }), problem(unlisted));
         let unpriced = DestinationProblem::NoPrice(Side::Destination);
         assert_eq!(say(&Attempt { to: number("+442079460000"), ..good.clone() }), problem(unpriced));
         assert!(matches!(say(&good), Err(Refusal::SpendLimitExceeded { .. })));
+    }
+
+    #[test]
+    fn a_browser_is_one_leg_that_costs_nothing_and_is_rung_by_nobody() {
+        let mut ids = IdSource::new([8; 32]);
+        let mut account = account("0.01");
+        let call = Attempt { connect: None, ..attempt(&mut ids) };
+        let grant = admit(&mut account, &call, at(NOON)).unwrap();
+        assert_eq!((grant.user_price, grant.reserved), (None, Money::from_micros(10_000)));
+        assert_eq!(account.legs_in_use(), 2);
+        let leg = |side| LegAttempt { side, attempt: call.clone() };
+        assert_eq!(decide_leg(&account, &leg(Side::Destination), at(NOON)).unwrap().to(), call.to);
+        assert_eq!(decide_leg(&account, &leg(Side::User), at(NOON)), Err(Refusal::Unknown), "there is nobody to ring");
+        let phone = LegAttempt { side: Side::User, attempt: attempt(&mut ids) };
+        assert_eq!(decide_leg(&account, &phone, at(NOON)), Err(Refusal::Unknown));
+        for (from, to) in [("+12125550100", "+12125550100"), ("+12125550100", "+12025550101")] {
+            let looped = Attempt { from: number(from), to: number(to), connect: None, ..attempt(&mut ids) };
+            let refused = decide_admission(&account, &looped, at(NOON)).map(drop);
+            assert_eq!(refused, Err(Refusal::DestinationNotAllowed(DestinationProblem::Loop)));
+        }
     }
 
     #[test]

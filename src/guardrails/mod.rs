@@ -46,8 +46,8 @@ pub struct Attempt {
     pub from: E164,
     /// Leg B's number.
     pub to: E164,
-    /// Leg A's number.
-    pub connect: E164,
+    /// Leg A's number; `None` when a browser takes the phone's place.
+    pub connect: Option<E164>,
 }
 
 /// A request for one leg's INVITE of an admitted call: everything but the rate is judged again.

@@ -49,7 +49,8 @@ impl Permit {
 /// What an admission fixed for the life of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    pub user_price: LegPrice,
+    /// `None` for a browser, which costs nothing.
+    pub user_price: Option<LegPrice>,
     pub destination_price: LegPrice,
     /// Reserved for both legs' connect fees and first periods.
     pub reserved: Money,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::fast_path::{Passage, Passed};
 use super::stream::{Content, Due, Stream};
-use super::{DropCause, LegStats, MediaEvent, Rules, Source};
+use super::{BrowserOffer, BrowserReport, DropCause, LegStats, MediaEvent, Remote, Rules, Source};
 use crate::model::{Secret, Side, Timestamp};
 use crate::sdp::Agreed;
 
@@ -34,7 +34,7 @@ pub enum Verdict {
     /// Send this part of the buffer, which has been rewritten, from the port of the leg `to`.
     Forward {
         to: Side,
-        remote: SocketAddr,
+        remote: Remote,
         range: Range<usize>,
     },
     /// It was meant for us, or nobody is to hear it just now.
@@ -47,7 +47,7 @@ pub enum Verdict {
 pub struct Transmit {
     pub side: Side,
     pub channel: Channel,
-    pub remote: SocketAddr,
+    pub remote: Remote,
     pub length: usize,
 }
 
@@ -65,12 +65,38 @@ impl Bridge {
 
     /// A leg whose ports are bound. Opened again, it starts anew.
     pub fn open(&mut self, now: Timestamp, side: Side, secret: Secret) {
-        self.legs[index(side)] = Some(Stream::new(now, secret));
+        self.legs[index(side)] = Some(Stream::phone(now, secret));
+    }
+
+    /// A browser's offer that has been answered. The leg goes on as it was if it had a browser before: the
+    /// same one, or the page after a reload.
+    pub fn connect(&mut self, now: Timestamp, side: Side, secret: Secret, offer: &BrowserOffer) {
+        let leg = &mut self.legs[index(side)];
+        let leg = match leg.take_if(|leg| leg.is_browser()) {
+            Some(stream) => leg.insert(stream),
+            None => leg.insert(Stream::browser(now, secret)),
+        };
+        leg.agree(now, &self.rules, &offer.agreed(), None);
+    }
+
+    /// The path to the leg's browser stands, or no longer does.
+    pub fn link(&mut self, now: Timestamp, side: Side, up: bool, events: &mut Vec<(Side, MediaEvent)>) {
+        if let Some(leg) = self.leg(side) {
+            leg.link(now, up);
+            events.push((side, if up { MediaEvent::BrowserUp } else { MediaEvent::BrowserDown }));
+        }
+    }
+
+    /// What the leg's browser says of what we send; `None` when it is another browser from now on.
+    pub fn reported(&mut self, side: Side, report: Option<BrowserReport>) {
+        if let Some(leg) = self.leg(side) {
+            leg.reported(report);
+        }
     }
 
     /// The peer's half of offer/answer.
     pub fn remote(&mut self, now: Timestamp, side: Side, agreed: &Agreed) {
-        let avoid = self.leg(side.other()).and_then(|other| other.target());
+        let avoid = self.leg(side.other()).and_then(|other| other.address());
         let rules = Arc::clone(&self.rules);
         if let Some(leg) = self.leg(side) {
             leg.agree(now, &rules, agreed, avoid);
@@ -89,7 +115,12 @@ impl Bridge {
     /// The leg is over. `None` when it was not open. The buffer takes an RTCP BYE.
     pub fn close(&mut self, now: Timestamp, side: Side, buffer: &mut [u8]) -> Option<(LegStats, Option<Transmit>)> {
         let (stats, bye) = self.legs[index(side)].take()?.close(now, buffer);
-        let bye = bye.map(|(remote, length)| Transmit { side, channel: Channel::Rtcp, remote, length });
+        let bye = bye.map(|(remote, length)| Transmit {
+            side,
+            channel: Channel::Rtcp,
+            remote: Remote::Phone(remote),
+            length,
+        });
         Some((stats, bye))
     }
 
@@ -102,9 +133,9 @@ impl Bridge {
         self.legs[index(side)].as_ref()?.latched()
     }
 
-    /// Where this leg's party is sent to.
+    /// Where this leg's phone is sent to.
     pub fn target(&self, side: Side) -> Option<SocketAddr> {
-        self.legs[index(side)].as_ref()?.target()
+        self.legs[index(side)].as_ref()?.address()
     }
 
     /// How what `side` sends could reach the other party without a look at it.
@@ -123,12 +154,12 @@ impl Bridge {
         }
     }
 
-    /// A packet on the RTP port of `side`.
+    /// A packet on the RTP port of `side`, or from its browser.
     pub fn rtp(
         &mut self,
         now: Timestamp,
         side: Side,
-        from: SocketAddr,
+        from: Remote,
         packet: &mut [u8],
         events: &mut Vec<(Side, MediaEvent)>,
     ) -> Verdict {
@@ -176,7 +207,11 @@ impl Bridge {
             while let Some(due) = leg.poll(now, &self.rules, buffer) {
                 let (channel, remote, length) = match due {
                     Due::Rtp(remote, length) => (Channel::Rtp, remote, length),
-                    Due::Rtcp(remote, length) => (Channel::Rtcp, remote, length),
+                    Due::Rtcp(remote, length) => (Channel::Rtcp, Remote::Phone(remote), length),
+                    Due::Quality(quality) => {
+                        events.push((side, MediaEvent::Quality(quality)));
+                        continue;
+                    }
                     Due::Silent => {
                         events.push((side, MediaEvent::Silent));
                         continue;
@@ -192,7 +227,7 @@ impl Bridge {
         &mut self,
         now: Timestamp,
         side: Side,
-        from: SocketAddr,
+        from: Remote,
         packet: &mut [u8],
         events: &mut Vec<(Side, MediaEvent)>,
     ) -> Verdict {

@@ -5,10 +5,13 @@
 //! sockets and the threads and asks this module about every packet.
 
 mod bridge;
+mod browser;
 mod fast_path;
+mod formats;
 mod g711;
 mod keypad;
 mod latch;
+mod line;
 mod ports;
 mod quality;
 mod reception;
@@ -22,16 +25,23 @@ mod tests;
 mod tones;
 mod wire;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Secret;
 use crate::sdp::{Agreed, Codec};
 
 pub use bridge::{Bridge, Channel, PACKET, Transmit, Verdict};
+pub use browser::{
+    BrowserOffer, BrowserReport, Fingerprint, Flow, IceCredentials, OfferError, OfferedSection, Quality,
+};
 pub use fast_path::{Passage, Passed};
+pub use line::Remote;
 pub use ports::PortPool;
 pub use recording::{NoRecording, Recording};
 pub use rules::Rules;
+pub(crate) use wire::{HEADER, Header};
 
 /// A pair of UDP ports: RTP on this even number, RTCP on the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +56,11 @@ pub enum MediaCommand {
     /// The peer's half of offer/answer: where it says it receives, with which payload types, which way.
     /// Sent again after every change; each one allows one new latch.
     Remote(Agreed),
+    /// A browser is this leg's party, in place of [`MediaCommand::Open`] and [`MediaCommand::Remote`]: all
+    /// browsers share a port. Answered by [`MediaEvent::BrowserAnswer`] or [`MediaEvent::BrowserRefused`].
+    /// A second one on a live leg is an ICE restart when the fingerprint is the same, and otherwise the
+    /// browser after a reload. Our own credentials, SSRC and CNAME derive from the secret.
+    Connect { offer: Box<BrowserOffer>, secret: Secret },
     /// What this leg hears.
     Play(Source),
     /// Stop, close the sockets, report [`MediaEvent::Closed`] once.
@@ -83,7 +98,7 @@ pub enum ToneRegion {
 }
 
 /// What became of a leg's audio.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum MediaEvent {
     /// The ports could not be bound.
     Failed,
@@ -93,7 +108,35 @@ pub enum MediaEvent {
     Flowing,
     /// Nothing from this leg for the configured time, although it is not on hold.
     Silent,
+    /// The answer to the latest [`MediaCommand::Connect`], as SDP. It holds our ICE password.
+    BrowserAnswer(Box<str>),
+    /// The latest [`MediaCommand::Connect`] could not be carried out; an earlier browser lives on.
+    BrowserRefused(OfferError),
+    /// ICE and DTLS stand: audio can pass, for the first time or again.
+    BrowserUp,
+    /// Consent was lost (RFC 7675), or the page closed its side. The leg waits for another
+    /// [`MediaCommand::Connect`], or for consent to come back.
+    BrowserDown,
+    /// Every five seconds while the browser is up.
+    Quality(Quality),
     Closed(LegStats),
+}
+
+impl fmt::Debug for MediaEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MediaEvent::Failed => f.write_str("Failed"),
+            MediaEvent::Digit(digit) => f.debug_tuple("Digit").field(digit).finish(),
+            MediaEvent::Flowing => f.write_str("Flowing"),
+            MediaEvent::Silent => f.write_str("Silent"),
+            MediaEvent::BrowserAnswer(_) => f.write_str("BrowserAnswer(…)"),
+            MediaEvent::BrowserRefused(error) => f.debug_tuple("BrowserRefused").field(error).finish(),
+            MediaEvent::BrowserUp => f.write_str("BrowserUp"),
+            MediaEvent::BrowserDown => f.write_str("BrowserDown"),
+            MediaEvent::Quality(quality) => f.debug_tuple("Quality").field(quality).finish(),
+            MediaEvent::Closed(stats) => f.debug_tuple("Closed").field(stats).finish(),
+        }
+    }
 }
 
 /// One leg's counts.

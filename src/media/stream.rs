@@ -8,18 +8,21 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::fast_path::Passed;
+use super::formats::{Formats, Incoming};
 use super::g711::Law;
 use super::keypad::{EVENT, Key, Keypad};
-use super::latch::Latch;
+use super::line::{Line, Link, Phone, Remote};
 use super::reception::{Place, Reception};
 use super::rtcp::{self, Report, Sent};
 use super::sender::{Sender, Stamp};
 use super::tones::{FRAME, Tone};
 use super::wire::{HEADER, Header};
-use super::{DropCause, Drops, LegStats, Rules, Source, quality};
+use super::{BrowserReport, DropCause, Drops, LegStats, Quality, Rules, Source, quality};
 use crate::model::{Secret, Timestamp};
 use crate::sdp::{Agreed, Codec, Direction};
 
+/// How often we say how a browser's audio fares.
+const QUALITY: Duration = Duration::from_secs(5);
 const FRAME_TIME: Duration = Duration::from_millis(20);
 /// A tone that is later than this goes on from now instead of catching up.
 const TOO_LATE: Duration = Duration::from_millis(100);
@@ -30,9 +33,8 @@ const CNAME: usize = 24;
 #[derive(Debug)]
 pub(super) struct Stream {
     cname: [u8; CNAME],
-    latch: Latch,
+    line: Line,
     formats: Option<Formats>,
-    remote_rtcp: Option<SocketAddr>,
     /// What the party's description says: whether it sends, whether it wants to hear.
     sends: bool,
     hears: bool,
@@ -50,17 +52,9 @@ pub(super) struct Stream {
     dropped: Drops,
     frame_at: Option<Timestamp>,
     report_at: Option<Timestamp>,
+    quality_at: Option<Timestamp>,
     /// The last packet of the party, or the last change that gave it a reason to start sending.
     quiet_since: Timestamp,
-}
-
-/// The payload types that the party expects, as far as we speak them.
-#[derive(Debug, Clone, Copy)]
-struct Formats {
-    mu: Option<u8>,
-    a: Option<u8>,
-    preferred: Law,
-    event: Option<u8>,
 }
 
 /// A believed packet of the party.
@@ -82,15 +76,25 @@ pub(super) enum Content {
 /// What a stream's deadline came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    Rtp(SocketAddr, usize),
+    Rtp(Remote, usize),
     Rtcp(SocketAddr, usize),
+    Quality(Quality),
     Silent,
 }
 
 impl Stream {
     /// The numbers that identify us towards the party come from the secret alone, so nothing of one leg
     /// is in the other's, and a restarted server goes on under the same SSRC.
-    pub fn new(now: Timestamp, secret: Secret) -> Self {
+    pub fn phone(now: Timestamp, secret: Secret) -> Self {
+        Self::new(now, secret, Line::Phone(Phone::default()))
+    }
+
+    /// A browser that is not up yet.
+    pub fn browser(now: Timestamp, secret: Secret) -> Self {
+        Self::new(now, secret, Line::Browser(Link::default()))
+    }
+
+    fn new(now: Timestamp, secret: Secret, line: Line) -> Self {
         let digest = Sha256::new().chain_update(b"media").chain_update(secret.0).finalize();
         let number = |at: usize| u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
         let mut cname = String::with_capacity(CNAME);
@@ -98,9 +102,8 @@ impl Stream {
         let cname = cname.as_bytes().first_chunk().copied().unwrap_or([b'0'; CNAME]);
         Self {
             cname,
-            latch: Latch::default(),
+            line,
             formats: None,
-            remote_rtcp: None,
             sends: false,
             hears: false,
             reception: Reception::default(),
@@ -115,6 +118,7 @@ impl Stream {
             dropped: Drops::default(),
             frame_at: None,
             report_at: None,
+            quality_at: None,
             quiet_since: now,
         }
     }
@@ -122,13 +126,7 @@ impl Stream {
     /// The peer's half of offer/answer. `avoid` is where the other party is: nobody is sent its own
     /// words back.
     pub fn agree(&mut self, now: Timestamp, rules: &Rules, agreed: &Agreed, avoid: Option<SocketAddr>) {
-        let remote = agreed.remote.and_then(|at| rules.admit(at)).filter(|&at| Some(at) != avoid);
-        self.latch.signal(remote);
-        // RTCP follows RTP to the same host only, so that nobody can point it at a third party.
-        self.remote_rtcp = agreed
-            .remote_rtcp
-            .and_then(|at| rules.admit(at))
-            .filter(|rtcp| remote.is_some_and(|rtp| rtp.ip() == rtcp.ip()));
+        self.line.signal(rules, agreed, avoid);
         self.formats = Formats::of(agreed);
         (self.sends, self.hears) = match agreed.peer_direction {
             Direction::SendRecv => (true, true),
@@ -137,7 +135,9 @@ impl Stream {
             Direction::Inactive => (false, false),
         };
         self.sender.interrupt();
-        self.report_at.get_or_insert(now + rtcp::interval(self.sender.ssrc) / 2);
+        if !self.line.is_browser() {
+            self.report_at.get_or_insert(now + rtcp::interval(self.sender.ssrc) / 2);
+        }
         self.quiet_since = now;
         self.arm(now);
     }
@@ -168,11 +168,33 @@ impl Stream {
 
     /// Where the party's packets come from, once that is known.
     pub fn latched(&self) -> Option<SocketAddr> {
-        self.latch.source()
+        self.line.latched()
     }
 
-    pub fn target(&self) -> Option<SocketAddr> {
-        self.latch.target()
+    /// Where the party is sent to, if it is a phone.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.line.address()
+    }
+
+    pub fn is_browser(&self) -> bool {
+        self.line.is_browser()
+    }
+
+    /// The browser's path stands, or no longer does. Nothing is missed while it does not.
+    pub fn link(&mut self, now: Timestamp, up: bool) {
+        if self.line.link().is_some_and(|link| link.set(up)) {
+            self.sender.interrupt();
+            self.quality_at = up.then(|| now + QUALITY);
+            self.quiet_since = now;
+            self.arm(now);
+        }
+    }
+
+    /// What the browser says of what we send.
+    pub fn reported(&mut self, report: Option<BrowserReport>) {
+        if let Some(link) = self.line.link() {
+            link.report(report);
+        }
     }
 
     /// Whether the party wants to hear.
@@ -182,7 +204,7 @@ impl Stream {
 
     /// Where the party is, once no other address is to be believed without a question.
     pub fn settled(&self) -> Option<SocketAddr> {
-        self.latch.settled()
+        self.line.settled()
     }
 
     /// How the party's audio comes.
@@ -211,7 +233,7 @@ impl Stream {
     pub fn was_heard(&mut self, passed: &Passed) {
         if passed.packets > 0 {
             self.reception.passed(passed);
-            self.latch.hear(passed.last_at);
+            self.line.hear(passed.last_at);
             self.quiet_since = self.quiet_since.max(passed.last_at);
         }
     }
@@ -224,10 +246,10 @@ impl Stream {
     }
 
     /// Judges a packet on the RTP port. `joined`: the other party listens.
-    pub fn hear(&mut self, now: Timestamp, from: SocketAddr, packet: &[u8], joined: bool) -> Result<Heard, DropCause> {
+    pub fn hear(&mut self, now: Timestamp, from: Remote, packet: &[u8], joined: bool) -> Result<Heard, DropCause> {
         let mut header = Header::read(packet).ok_or(DropCause::Malformed)?;
         let formats = self.formats.ok_or(DropCause::Stranger)?;
-        if !self.latch.believes(now, from, &header, &self.reception, self.sends) {
+        if !self.line.believes(now, from, &header, &self.reception, self.sends) {
             return Err(DropCause::Stranger);
         }
         self.quiet_since = now;
@@ -263,8 +285,8 @@ impl Stream {
         now: Timestamp,
         heard: &Heard,
         packet: &mut [u8],
-    ) -> Result<(SocketAddr, Range<usize>), DropCause> {
-        let (Some(target), Some(formats), true) = (self.target(), self.formats, self.hears) else {
+    ) -> Result<(Remote, Range<usize>), DropCause> {
+        let (Some(target), Some(formats), true) = (self.line.target(), self.formats, self.hears) else {
             return Err(DropCause::Nowhere);
         };
         let payload = heard.header.payload.clone();
@@ -307,8 +329,7 @@ impl Stream {
 
     /// Judges a packet on the RTCP port.
     pub fn control(&mut self, now: Timestamp, from: SocketAddr, packet: &[u8]) -> Result<(), DropCause> {
-        let known = [self.latched(), self.target()].into_iter().flatten().any(|at| at.ip() == from.ip());
-        if !known {
+        if !self.line.knows(from) {
             return Err(DropCause::Stranger);
         }
         let sender_report = rtcp::read(packet).ok_or(DropCause::Malformed)?;
@@ -319,7 +340,7 @@ impl Stream {
     }
 
     pub fn next_timeout(&self, rules: &Rules) -> Option<Timestamp> {
-        [self.frame_at, self.report_at, self.silent_at(rules)].into_iter().flatten().min()
+        [self.frame_at, self.report_at, self.quality_at, self.silent_at(rules)].into_iter().flatten().min()
     }
 
     /// What is due; to be asked again until nothing is.
@@ -334,6 +355,11 @@ impl Stream {
         {
             return Some(due);
         }
+        if self.quality_at.is_some_and(|at| at <= now) {
+            self.quality_at = Some(now + QUALITY);
+            let stats = self.stats();
+            return self.line.link().map(|link| Due::Quality(link.quality(&stats)));
+        }
         if self.silent_at(rules).is_some_and(|at| at <= now) {
             self.quiet_since = now;
             return Some(Due::Silent);
@@ -344,7 +370,7 @@ impl Stream {
     /// The last word: what the leg came to, and an RTCP BYE if the party has heard of us.
     pub fn close(mut self, now: Timestamp, buffer: &mut [u8]) -> (LegStats, Option<(SocketAddr, usize)>) {
         let stats = self.stats();
-        let bye = (self.sender.packets > 0).then(|| self.rtcp_target()).flatten();
+        let bye = (self.sender.packets > 0).then(|| self.line.rtcp_target()).flatten();
         (stats, bye.map(|target| (target, self.write_report(now, true, buffer))))
     }
 
@@ -367,19 +393,20 @@ impl Stream {
     }
 
     fn silent_at(&self, rules: &Rules) -> Option<Timestamp> {
-        let is_expected = self.sends && self.latch.target().is_some();
+        // Of a browser that is down nothing is expected.
+        let is_expected = self.sends && self.line.target().is_some();
         is_expected.then(|| self.quiet_since + rules.timeout)
     }
 
     /// Starts or stops the clock of our tone.
     fn arm(&mut self, now: Timestamp) {
-        let plays = Tone::of(self.source).is_some() && self.hears && self.target().is_some();
+        let plays = Tone::of(self.source).is_some() && self.hears && self.line.target().is_some();
         self.frame_at = plays.then(|| self.frame_at.unwrap_or(now));
     }
 
     fn frame(&mut self, now: Timestamp, rules: &Rules, buffer: &mut [u8]) -> Option<Due> {
         let due = self.frame_at.take()?;
-        let (tone, target, formats) = (Tone::of(self.source)?, self.target()?, self.formats?);
+        let (tone, target, formats) = (Tone::of(self.source)?, self.line.target()?, self.formats?);
         if tone.over(self.position) {
             // The warning is over.
             self.source = Source::Peer;
@@ -408,7 +435,7 @@ impl Stream {
         if self.sender.packets + self.reception.received() == 0 {
             return None;
         }
-        let target = self.rtcp_target()?;
+        let target = self.line.rtcp_target()?;
         Some(Due::Rtcp(target, self.write_report(now, false, buffer)))
     }
 
@@ -428,54 +455,5 @@ impl Stream {
             bye,
         };
         report.write(buffer)
-    }
-
-    /// RFC 3605: the signalled address; RFC 3550 §11: or else the next port.
-    fn rtcp_target(&self) -> Option<SocketAddr> {
-        let rtp = self.target()?;
-        let next = SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?);
-        let signalled = self.remote_rtcp.filter(|_| !self.latch.is_elsewhere());
-        Some(signalled.unwrap_or(next))
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Incoming {
-    Audio(Law),
-    Event,
-}
-
-/// The payload type of telephone-event in our own offers. A party may send with the number that we
-/// gave or, as many do, with the one that it gave itself (RFC 3264 §5.1).
-const OUR_EVENT: u8 = 101;
-
-impl Formats {
-    fn of(agreed: &Agreed) -> Option<Self> {
-        let payload_type =
-            |codec| agreed.audio.iter().find(|format| format.codec == codec).map(|format| format.payload_type);
-        Some(Self {
-            mu: payload_type(Codec::Pcmu),
-            a: payload_type(Codec::Pcma),
-            preferred: agreed.audio.iter().find_map(|format| Law::of(format.codec))?,
-            event: agreed.telephone_event,
-        })
-    }
-
-    fn incoming(&self, payload_type: u8) -> Option<Incoming> {
-        let is = |agreed: Option<u8>, ours: u8| agreed.is_some_and(|theirs| [theirs, ours].contains(&payload_type));
-        if is(self.mu, 0) {
-            Some(Incoming::Audio(Law::Mu))
-        } else if is(self.a, 8) {
-            Some(Incoming::Audio(Law::A))
-        } else {
-            is(self.event, OUR_EVENT).then_some(Incoming::Event)
-        }
-    }
-
-    fn outgoing(&self, law: Law) -> Option<u8> {
-        match law {
-            Law::Mu => self.mu,
-            Law::A => self.a,
-        }
     }
 }

@@ -10,7 +10,8 @@ use smallvec::smallvec;
 
 use super::wire::Header;
 use super::{
-    Bridge, Channel, DropCause, MediaEvent, PACKET, Recording, Rules, Source, ToneRegion, Transmit, Verdict, recording,
+    Bridge, Channel, DropCause, MediaEvent, PACKET, Recording, Remote, Rules, Source, ToneRegion, Transmit, Verdict,
+    recording,
 };
 use crate::model::{Secret, Side, Timestamp};
 use crate::sdp::{Agreed, Codec, Direction, Format};
@@ -111,15 +112,15 @@ impl Call {
     }
 
     pub(super) fn packet(&mut self, side: Side, from: SocketAddr, mut packet: Vec<u8>) -> Verdict {
-        self.bridge.rtp(self.now, side, from, &mut packet, &mut self.events)
+        self.bridge.rtp(self.now, side, Remote::Phone(from), &mut packet, &mut self.events)
     }
 
     /// A packet of the party itself, and what the other party receives.
     pub(super) fn says(&mut self, side: Side, mut packet: Vec<u8>) -> Option<(Header, Vec<u8>)> {
         self.wait(20);
-        match self.bridge.rtp(self.now, side, phone(side), &mut packet, &mut self.events) {
+        match self.bridge.rtp(self.now, side, Remote::Phone(phone(side)), &mut packet, &mut self.events) {
             Verdict::Forward { to, remote, range } => {
-                assert_eq!((to, remote), (side.other(), phone(side.other())));
+                assert_eq!((to, remote), (side.other(), Remote::Phone(phone(side.other()))));
                 let sent = &packet[range];
                 let header = Header::read(sent).unwrap();
                 let payload = sent[header.payload.clone()].to_vec();
@@ -335,7 +336,7 @@ fn ringback_is_a_steady_stream_and_the_peer_goes_on_in_it() {
         assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
         assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
     }
-    assert!(sent.iter().all(|(t, packet)| t.remote == phone(Side::User) && packet.len() == 172));
+    assert!(sent.iter().all(|(t, packet)| t.remote == Remote::Phone(phone(Side::User)) && packet.len() == 172));
     assert!(sent[5].1[12..].iter().any(|&byte| byte != 0xff), "it sounds");
 
     call.bridge.play(call.now, Side::User, Source::Peer);
@@ -412,7 +413,7 @@ fn reports_are_ours_and_go_to_the_next_port() {
     }
     let reports: Vec<_> = call.run(20_000).into_iter().filter(|(t, _)| t.channel == Channel::Rtcp).collect();
     let to_destination = reports.iter().find(|(t, _)| t.side == Side::Destination).unwrap();
-    assert_eq!(to_destination.0.remote, "203.0.113.2:5001".parse().unwrap());
+    assert_eq!(to_destination.0.remote, Remote::Phone("203.0.113.2:5001".parse().unwrap()));
     assert_eq!(to_destination.1[1], 200, "who hears us gets a sender report");
     let to_user = reports.iter().find(|(t, _)| t.side == Side::User).unwrap();
     assert_eq!(to_user.1[1], 201, "who only speaks gets a receiver report");
@@ -465,10 +466,10 @@ proptest! {
             // Often enough of the right version and type to get further.
             let packet = [&[first & 0x3f | 0x80, [second, 0, 8, 96, 101][usize::from(second % 5)]][..], &tail].concat();
             let mut relayed = packet.clone();
-            let verdict = call.bridge.rtp(call.now, side, from, &mut relayed, &mut call.events);
+            let verdict = call.bridge.rtp(call.now, side, Remote::Phone(from), &mut relayed, &mut call.events);
             if let Verdict::Forward { to, remote, range } = verdict {
                 prop_assert!(!is_stranger);
-                prop_assert_eq!((to, remote), (side.other(), phone(to)));
+                prop_assert_eq!((to, remote), (side.other(), Remote::Phone(phone(to))));
                 let sent = &relayed[range];
                 prop_assert_eq!(sent[0], 0x80);
                 let allowed = if to == Side::User { [0, 96] } else { [8, 101] };

@@ -10,11 +10,11 @@
 
 use std::ops::Range;
 
-pub(super) const HEADER: usize = 12;
+pub const HEADER: usize = 12;
 
 /// A packet of the shape that RFC 3550 demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     pub marker: bool,
     pub payload_type: u8,
     pub sequence: u16,

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, Token, TokenKind, TokenSeed};
 
 /// One bridged call, as `call_` and a ULID: sorts by the time at which it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +23,15 @@ impl CallId {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
+
+    pub(super) fn ulid(self) -> ulid::Ulid {
+        ulid::Ulid(self.0)
+    }
 }
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call_{}", ulid::Ulid(self.0))
+        write!(f, "call_{}", self.ulid())
     }
 }
 
@@ -37,19 +41,24 @@ impl fmt::Debug for CallId {
     }
 }
 
-/// The text is not `call_` and 26 characters of a ULID.
+/// The text is not the prefix and 26 characters of a ULID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected call_ and 26 characters")]
+#[error("expected call_, conn_ or room_ and 26 characters")]
 pub struct CallIdError;
 
 impl FromStr for CallId {
     type Err = CallIdError;
     fn from_str(text: &str) -> Result<Self, CallIdError> {
-        let ulid = text.strip_prefix("call_").ok_or(CallIdError)?;
-        let id = ulid::Ulid::from_string(ulid).map_err(|_| CallIdError)?;
-        // One spelling per id: Crockford's alphabet would also accept lower case.
-        if id.to_string() == ulid { Ok(Self(id.0)) } else { Err(CallIdError) }
+        ulid_of(text, "call_")
     }
+}
+
+/// The call whose ULID follows `prefix`.
+pub(super) fn ulid_of(text: &str, prefix: &str) -> Result<CallId, CallIdError> {
+    let ulid = text.strip_prefix(prefix).ok_or(CallIdError)?;
+    let id = ulid::Ulid::from_string(ulid).map_err(|_| CallIdError)?;
+    // One spelling per id: Crockford's alphabet would also accept lower case.
+    if id.to_string() == ulid { Ok(CallId(id.0)) } else { Err(CallIdError) }
 }
 
 impl Serialize for CallId {
@@ -162,9 +171,21 @@ impl IdSource {
     }
 
     pub fn secret(&mut self) -> Secret {
-        let mut bytes = [0; 16];
+        Secret(self.bytes())
+    }
+
+    pub fn token(&mut self, kind: TokenKind) -> Token {
+        Token::new(kind, self.bytes())
+    }
+
+    pub fn token_seed(&mut self) -> TokenSeed {
+        TokenSeed(self.bytes())
+    }
+
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
         self.0.fill_bytes(&mut bytes);
-        Secret(bytes)
+        bytes
     }
 
     pub fn number(&mut self) -> u64 {

@@ -8,9 +8,11 @@ mod money;
 mod number;
 mod outcome;
 mod time;
+mod token;
 
 pub use id::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Secret, Side, UserId};
 pub use money::{Money, MoneyError};
 pub use number::{E164, NumberError, NumberText};
 pub use outcome::{CallRecord, Confirm, CredentialType, EndReason, EndedBy, LegRecord, Path, Status};
 pub use time::{Day, Timestamp};
+pub use token::{ConnectionId, Opener, RoomName, Token, TokenDigest, TokenKind, TokenSeed};

@@ -89,6 +89,10 @@ pub enum EndReason {
     UserHangup,
     /// `press_1` was asked for and not pressed.
     NotConfirmed,
+    /// No browser used the token in its time, or it did and did not dial.
+    TokenExpired,
+    /// The browser was lost and did not come back in its time.
+    BrowserGone,
     DestinationNoAnswer,
     DestinationBusy,
     DestinationDeclined,
@@ -116,7 +120,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    pub const ALL: [EndReason; 30] = [
+    pub const ALL: [EndReason; 32] = [
         EndReason::Hangup,
         EndReason::ApiHangup,
         EndReason::MaxDuration,
@@ -130,6 +134,8 @@ impl EndReason {
         EndReason::UserFailed,
         EndReason::UserHangup,
         EndReason::NotConfirmed,
+        EndReason::TokenExpired,
+        EndReason::BrowserGone,
         EndReason::DestinationNoAnswer,
         EndReason::DestinationBusy,
         EndReason::DestinationDeclined,
@@ -158,7 +164,12 @@ impl EndReason {
         match self {
             EndReason::UserNoAnswer | EndReason::DestinationNoAnswer | EndReason::NotConfirmed => Status::NoAnswer,
             EndReason::UserBusy | EndReason::DestinationBusy => Status::Busy,
-            EndReason::UserHangup | EndReason::ApiHangup | EndReason::Drained | EndReason::Hangup => Status::Canceled,
+            EndReason::UserHangup
+            | EndReason::ApiHangup
+            | EndReason::Drained
+            | EndReason::Hangup
+            | EndReason::TokenExpired
+            | EndReason::BrowserGone => Status::Canceled,
             EndReason::UserDeclined
             | EndReason::DestinationDeclined
             | EndReason::CallerIdNotVerified
@@ -198,6 +209,8 @@ impl EndReason {
             EndReason::UserFailed => "user_failed",
             EndReason::UserHangup => "user_hangup",
             EndReason::NotConfirmed => "not_confirmed",
+            EndReason::TokenExpired => "token_expired",
+            EndReason::BrowserGone => "browser_gone",
             EndReason::DestinationNoAnswer => "destination_no_answer",
             EndReason::DestinationBusy => "destination_busy",
             EndReason::DestinationDeclined => "destination_declined",
@@ -243,6 +256,25 @@ pub enum Path {
     Join,
 }
 
+impl Path {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Path::Bridge => "bridge",
+            Path::Browser => "browser",
+            Path::Join => "join",
+        }
+    }
+
+    /// What authorises a call of this path.
+    pub fn credential(self) -> CredentialType {
+        match self {
+            Path::Bridge => CredentialType::ApiKey,
+            Path::Browser => CredentialType::WebrtcToken,
+            Path::Join => CredentialType::RoomToken,
+        }
+    }
+}
+
 /// What authorised the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -281,7 +313,8 @@ pub struct CallRecord {
     pub status: Status,
     pub from_number: E164,
     pub to_number: E164,
-    pub connect_number: E164,
+    /// Leg A's; `None` when it is a browser.
+    pub connect_number: Option<E164>,
     pub client_name: Option<Arc<str>>,
     pub client_label: Option<Arc<str>>,
     pub created_at: Timestamp,

@@ -15,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub(crate) mod attribute;
 mod negotiate;
 mod parse;
 mod write;

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::SmallVec;
 
-use super::{Codec, Description, Direction, Format, Media, MediaKind, Origin, Protocol, limits};
+use super::attribute::{direction, format, is_token, rtpmap};
+use super::{Description, Direction, Format, Media, MediaKind, Origin, Protocol, limits};
 
 /// Why bytes are not a session description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -166,7 +167,7 @@ impl<'a> Section<'a> {
     }
 
     fn finish(self, session: Option<IpAddr>, direction: Option<Direction>) -> Media {
-        let formats = self.payload_types.iter().map(|t| self.format(*t)).collect();
+        let formats = self.payload_types.iter().map(|t| format(&self.rtpmap, *t)).collect();
         let kind = match self.kind {
             kind if kind.eq_ignore_ascii_case("audio") => MediaKind::Audio,
             kind => MediaKind::Other(kind.to_owned()),
@@ -186,17 +187,6 @@ impl<'a> Section<'a> {
             ptime: self.ptime,
             rtcp_mux: self.rtcp_mux,
         }
-    }
-
-    /// What a payload type stands for: its rtpmap, or else RFC 3551 §6.
-    fn format(&self, payload_type: u8) -> Format {
-        let fixed = match payload_type {
-            0 => Codec::Pcmu,
-            8 => Codec::Pcma,
-            _ => Codec::Other,
-        };
-        let mapped = self.rtpmap.iter().find(|f| f.payload_type == payload_type);
-        Format { payload_type, codec: mapped.map_or(fixed, |f| f.codec) }
     }
 }
 
@@ -229,20 +219,6 @@ fn address_of(family: &str, address: &str) -> Option<IpAddr> {
     (matches && !address.is_multicast()).then_some(address)
 }
 
-/// `101 telephone-event/8000[/1]`.
-fn rtpmap(value: &str) -> Option<Format> {
-    let (payload_type, encoding) = value.trim().split_once(' ')?;
-    let payload_type = payload_type.parse().ok().filter(|t| *t < 128)?;
-    let mut parts = encoding.trim().split('/');
-    let name = parts.next()?;
-    let (clock, channels) = (parts.next(), parts.next());
-    let known = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent]
-        .into_iter()
-        .find(|c| c.name().is_some_and(|n| n.eq_ignore_ascii_case(name)));
-    let codec = known.filter(|_| clock == Some("8000") && matches!(channels, None | Some("1")));
-    Some(Format { payload_type, codec: codec.unwrap_or(Codec::Other) })
-}
-
 /// RFC 3605: `53020 [IN IP6 2001:db8::1]`.
 fn rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
     let mut words = value.split_ascii_whitespace();
@@ -252,19 +228,4 @@ fn rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
         (Some("IN"), Some(family), Some(address)) => Some((port, Some(address_of(family, address)?))),
         _ => None,
     }
-}
-
-fn direction(attribute: &str) -> Option<Direction> {
-    match attribute {
-        "sendrecv" => Some(Direction::SendRecv),
-        "sendonly" => Some(Direction::SendOnly),
-        "recvonly" => Some(Direction::RecvOnly),
-        "inactive" => Some(Direction::Inactive),
-        _ => None,
-    }
-}
-
-/// RFC 8866 §9 token; the writer repeats these, so nothing else may pass.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b))
 }

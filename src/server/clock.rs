@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::Timestamp;
+use crate::webrtc::Timeline;
 
 /// The wall clock as it was when the program started, moved on by the monotonic clock: within one run
 /// it never goes back and never jumps, whatever is done to the machine's date.
@@ -19,6 +20,12 @@ impl Clock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let floor = not_before.map_or(Duration::ZERO, |t| Duration::from_micros(t.as_micros()));
         Self { wall: wall.max(floor), since: Instant::now() }
+    }
+
+    /// The same time for those who count by the monotonic clock alone.
+    pub fn timeline(&self) -> Timeline {
+        let wall = u64::try_from(self.wall.as_micros()).unwrap_or(u64::MAX);
+        Timeline::new(self.since, Timestamp::from_micros(wall))
     }
 
     pub fn now(&self) -> Timestamp {

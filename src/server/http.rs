@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::inbox::Inbox;
 use super::shard::Vitals;
 use super::signals::Signals;
-use crate::api::{self, Admin, Api, Reads, ServeLimits};
+use crate::api::{self, Admin, Api, BrowserApi, Reads, ServeLimits};
 use crate::config::Config;
 use crate::store::sqlite::SqliteStore;
 
@@ -93,6 +93,7 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         default_ring_timeout: config.calls.default_ring_timeout,
         read_timeout: config.api.read_timeout,
         currency: config.calls.currency.as_str().into(),
+        browser: config.webrtc.clone().map(|webrtc| BrowserApi::new(webrtc, config.api.max_connections)),
     }
 }
 

@@ -25,6 +25,10 @@ pub fn say(notice: &Notice) {
         Notice::CallAdmitted { call, organization } => {
             debug!(%call, organization = organization.as_str(), "call admitted")
         }
+        Notice::Token { call, path, news } => {
+            debug!(%call, path = path.as_str(), news = news.as_str(), "browser token");
+        }
+        Notice::BrowserJoined { call, path } => debug!(%call, path = path.as_str(), "browser joined"),
         Notice::AttemptRefused { organization, guardrail } => {
             info!(organization = organization.as_str(), guardrail = guardrail.as_str(), "call refused");
         }

@@ -50,6 +50,9 @@ fn describe() {
     describe_counter!("revbridge_sip_noise_total", "Packets that were no message for us, by kind");
     describe_counter!("revbridge_sip_packets_total", "SIP packets by direction");
     describe_counter!("revbridge_sip_send_dropped_total", "SIP packets dropped because the send queue was full");
+    describe_counter!("revbridge_browser_tokens_total", "Tokens of browsers by path: issued, used, expired unused");
+    describe_counter!("revbridge_browser_joins_total", "Browsers whose audio path came to stand, by path");
+    describe_gauge!("revbridge_browsers", "Browsers whose audio path stands");
     describe_gauge!("revbridge_trunk_up", "1 while the trunk takes calls");
     describe_gauge!("revbridge_live_calls", "Calls without a terminal record");
     describe_gauge!("revbridge_live_legs", "Legs that ring or talk");
@@ -83,6 +86,13 @@ pub fn zero(trunks: &[Arc<Trunk>]) {
 pub fn count(notice: &Notice) {
     match notice {
         Notice::CallAdmitted { .. } => counter!("revbridge_calls_admitted_total").increment(1),
+        Notice::Token { path, news, .. } => {
+            let labels = [("path", path.as_str()), ("news", news.as_str())];
+            counter!("revbridge_browser_tokens_total", &labels).increment(1);
+        }
+        Notice::BrowserJoined { path, .. } => {
+            counter!("revbridge_browser_joins_total", "path" => path.as_str()).increment(1);
+        }
         Notice::AttemptRefused { guardrail, .. } => {
             counter!("revbridge_refusals_total", "guardrail" => guardrail.as_str(), "at" => "dial").increment(1);
         }
@@ -157,6 +167,7 @@ pub fn gauges(gauges: &Gauges) {
     set("revbridge_media_ports_left", gauges.ports_left);
     set("revbridge_trunks_in_service", gauges.trunks_in_service);
     set("revbridge_commits_in_flight", gauges.commits_in_flight);
+    set("revbridge_browsers", gauges.browsers);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
@@ -45,7 +46,8 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let clock = Clock::start(recovered.last_alive);
 
     let events = inbox.clone();
-    let media = MediaThreads::start(&config.media, clock, move |leg, event| events.post([Message::Media(leg, event)]))
+    let report = move |leg, event| events.post([Message::Media(leg, event)]);
+    let media = MediaThreads::start(&config.media, config.webrtc.as_ref(), clock, report)
         .context("cannot start the media threads")?;
 
     let mut switch = Switch::new(switch_config(config), IdSource::new(seed()?), clock.now());
@@ -107,6 +109,7 @@ fn switch_config(config: &Config) -> SwitchConfig {
         },
         media: config.media.clone(),
         calls: config.calls.clone(),
+        grace: config.webrtc.as_ref().map_or(Duration::ZERO, |webrtc| webrtc.grace),
     }
 }
 

@@ -72,7 +72,8 @@ pub enum Phase {
 
 /// Decides on a commit and changes the account accordingly. An engine writes [`Applied`] in the
 /// transaction in which it holds the account; if that transaction fails it must reload the account.
-/// Whether the commit's idempotency key was used before, the engine has asked already.
+/// Whether the commit's idempotency key was used before, the engine has asked already; and that the token of
+/// `Connect` is unused it makes sure of before anything is written.
 pub fn apply(account: &mut Account, commit: &Commit) -> Applied {
     let applied = match &commit.step {
         Step::Admit(attempt) => admit(account, commit, attempt),
@@ -80,6 +81,7 @@ pub fn apply(account: &mut Account, commit: &Commit) -> Applied {
             .map(|permit| (Committed::Permitted(permit), Some(keep(account, commit)))),
         Step::Extend { amount } => extend(account, commit, *amount),
         Step::Settle { cost } => Ok((Committed::Done, settle(account, commit, *cost))),
+        Step::Connect { .. } => Ok(connect(account, commit)),
         Step::Keep => Ok((Committed::Done, Some(keep(account, commit)))),
     };
     match applied {
@@ -121,6 +123,14 @@ fn settle(account: &mut Account, commit: &Commit, cost: Money) -> Option<Write> 
         entries,
         reserved: Money::ZERO,
     })
+}
+
+/// A call that is over takes nobody in.
+fn connect(account: &Account, commit: &Commit) -> (Committed, Option<Write>) {
+    match account.lease(commit.call) {
+        Some(_) => (Committed::Done, Some(keep(account, commit))),
+        None => (Committed::Spent, None),
+    }
 }
 
 fn keep(account: &Account, commit: &Commit) -> Write {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::Fact;
 use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Refusal};
-use crate::model::{CallId, CallRecord, Money, OrganizationId, Timestamp};
+use crate::model::{CallId, CallRecord, Money, OrganizationId, Path, Timestamp, TokenDigest};
 
 /// One step of one call, durable as a whole or not at all.
 #[derive(Debug, Clone)]
@@ -43,16 +43,40 @@ pub struct Commit {
     pub facts: Vec<Fact>,
     /// With `Admit`: makes the request that asked for it happen once.
     pub idempotency: Option<Idempotency>,
+    /// With `Admit`: what lets a browser into the call.
+    pub token: Option<IssuedToken>,
+}
+
+/// A browser's token as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuedToken {
+    pub digest: TokenDigest,
+    /// [`Path::Browser`] or [`Path::Join`].
+    pub path: Path,
+    pub expires_at: Timestamp,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenState {
+    pub call: CallId,
+    pub organization: OrganizationId,
+    pub path: Path,
+    pub expires_at: Timestamp,
+    pub is_used: bool,
 }
 
 /// What a commit asks the guardrails and the ledger for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// A new call: all five guardrails; takes a place in the rolling minute, two legs, and the first
-    /// periods of both. Grants the permit of leg A.
+    /// periods of its phones. Grants the permit of leg A, unless that is a browser.
     Admit(Attempt),
     /// The INVITE of a leg of an admitted call: everything but the rate, again.
     PermitLeg(LegAttempt),
+    /// A browser takes the place of leg A: uses its token up, if nobody has before and its time is not over.
+    /// `returning` is the digest of the secret with which it may come back.
+    Connect { token: TokenDigest, returning: TokenDigest },
     /// Reserve `amount` more.
     Extend { amount: Money },
     /// The call is over: charge `cost`, release the rest and the legs. Once per call; a second one
@@ -87,8 +111,8 @@ pub struct Answer {
 pub enum Committed {
     /// Durable.
     Done,
-    /// Durable; leg A may ring.
-    Admitted { permit: Permit, grant: Grant },
+    /// Durable; leg A may ring, or its browser may come: then there is no permit.
+    Admitted { permit: Option<Permit>, grant: Grant },
     /// Durable; this leg may ring.
     Permitted(Permit),
     /// Durable; `amount` more is reserved.
@@ -100,6 +124,8 @@ pub enum Committed {
     Replayed(Answer),
     /// The idempotency key was used before with another body, by this request.
     Conflict { request_id: Arc<str> },
+    /// The token of `Connect` was used before, or its time or its call is over: nothing was written.
+    Spent,
     /// Nothing was written and nobody knows when it can be again.
     Unavailable,
 }

@@ -50,6 +50,7 @@ impl Switch {
             snapshot,
             facts,
             idempotency: entry.idempotency.take(),
+            token: entry.token.take(),
         };
         out.push(Output::Commit(commit, Box::new(commit_body)));
     }

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::{Asking, Dial, Entry, HeldPair, IdempotencyKey, Output, Reply, Switch, Unavailable};
-use crate::call::{Call, LegPlan, Plan};
+use super::{Asking, Desk, Dial, Entry, HeldPair, IdempotencyKey, Output, Reply, Switch, Unavailable, UserLeg};
+use crate::call::{BrowserPlan, Call, Connect, LegPlan, Plan};
 use crate::events::Notice;
 use crate::media::PortPair;
-use crate::model::{CallId, RequestId, Side, Timestamp};
+use crate::model::{CallId, RequestId, Side, Timestamp, Token};
 use crate::sdp::Local;
-use crate::store::{Committed, Idempotency};
+use crate::store::{Committed, Idempotency, IssuedToken};
 
 impl Switch {
-    pub(super) fn dial(&mut self, now: Timestamp, request: RequestId, dial: Dial, out: &mut Vec<Output>) {
+    pub(super) fn dial(&mut self, now: Timestamp, request: RequestId, mut dial: Dial, out: &mut Vec<Output>) {
         let key = dial.idempotency.clone();
         if let Some(waiting) = key.as_ref().and_then(|key| self.repetitions.get_mut(&key.key)) {
             // The first is still being admitted: whatever becomes of it, this one is decided then.
@@ -25,6 +25,7 @@ impl Switch {
             self.repetitions.insert(key.key, Vec::new());
         }
         let id = self.ids.call(now);
+        let (connect, token) = self.user_leg(now, &mut dial);
         let answer = (dial.answer)(id, &dial);
         let idempotency = key.clone().map(|key| Idempotency {
             key: key.key,
@@ -32,19 +33,23 @@ impl Switch {
             request_id: key.request_id,
             answer: answer.clone(),
         });
-        let plan = self.plan(id, dial, ports);
+        let plan = self.plan(id, dial, connect, ports);
         let mut actions = Vec::new();
-        let held = ports.map(|pair| HeldPair { pair, opened: false });
+        let held = ports.map(|pair| pair.map(|pair| HeldPair { pair, opened: false }));
+        let held = Side::BOTH.into_iter().zip(held).filter_map(|(side, held)| Some((side, held?)));
         let entry = Entry {
             call: Call::start(now, plan, &mut actions),
-            ports: Side::BOTH.into_iter().zip(held).collect(),
+            ports: held.collect(),
             deadline: None,
             live: true,
             asking: Some(Asking { request, answer, key }),
             hanging_up: Vec::new(),
             idempotency,
+            token,
+            browser: token.map(|token| Box::new(Desk::new(token.path, token.digest))),
             stored: false,
         };
+        self.tokens.extend(token.map(|token| (token.digest, id)));
         self.calls.insert(id, Box::new(entry));
         self.live += 1;
         for action in actions {
@@ -53,26 +58,42 @@ impl Switch {
         self.reschedule(id);
     }
 
-    /// Whether a call can be placed at all, and its two pairs of ports.
-    fn room_for(&mut self, now: Timestamp, dial: &Dial) -> Result<[PortPair; 2], Unavailable> {
+    /// Who takes leg A; for a browser, with the token that it is to come with.
+    fn user_leg(&mut self, now: Timestamp, dial: &mut Dial) -> (Connect, Option<IssuedToken>) {
+        match &mut dial.connect {
+            UserLeg::Phone(number) => (Connect::Phone(*number), None),
+            UserLeg::Browser(order) => {
+                let seed = self.ids.token_seed();
+                order.seed = Some(seed);
+                let token = Token::of_seed(&seed, &order.opener).digest();
+                let (path, expires_at) = (order.path, now + order.valid);
+                let plan = BrowserPlan { path, token, expires_at, grace: self.config.grace };
+                (Connect::Browser(plan), Some(IssuedToken { digest: token, path, expires_at }))
+            }
+        }
+    }
+
+    /// Whether a call can be placed at all, and a pair of ports for each of its phones.
+    fn room_for(&mut self, now: Timestamp, dial: &Dial) -> Result<[Option<PortPair>; 2], Unavailable> {
         if self.draining.is_some() {
             return Err(Unavailable::Draining);
         }
         if self.live >= self.config.calls.max_calls {
             return Err(Unavailable::Full);
         }
-        if self.endpoint.route(dial.connect).is_none() || self.endpoint.route(dial.to).is_none() {
+        let phone = dial.connect.phone();
+        if phone.into_iter().chain([dial.to]).any(|number| self.endpoint.route(number).is_none()) {
             return Err(Unavailable::NoTrunk);
         }
-        let user = self.ports.take(now).ok_or(Unavailable::NoMediaPort)?;
+        let user = phone.map(|_| self.ports.take(now).ok_or(Unavailable::NoMediaPort)).transpose()?;
         let Some(destination) = self.ports.take(now) else {
-            self.ports.put_back(user);
+            user.into_iter().for_each(|pair| self.ports.put_back(pair));
             return Err(Unavailable::NoMediaPort);
         };
-        Ok([user, destination])
+        Ok([user, Some(destination)])
     }
 
-    fn plan(&mut self, id: CallId, dial: Dial, [user, destination]: [PortPair; 2]) -> Plan {
+    fn plan(&mut self, id: CallId, dial: Dial, connect: Connect, [user, destination]: [Option<PortPair>; 2]) -> Plan {
         let user_leg = self.leg_plan(user);
         let destination_leg = self.leg_plan(destination);
         Plan {
@@ -81,7 +102,7 @@ impl Switch {
             user: dial.user,
             from: dial.from,
             to: dial.to,
-            connect: dial.connect,
+            connect,
             confirm: dial.confirm,
             ring_timeout: dial.ring_timeout,
             max_duration: dial.max_duration,
@@ -94,8 +115,8 @@ impl Switch {
         }
     }
 
-    fn leg_plan(&mut self, port: PortPair) -> LegPlan {
-        let rtp = SocketAddr::new(self.config.media.advertised, port.0);
+    fn leg_plan(&mut self, port: Option<PortPair>) -> LegPlan {
+        let rtp = SocketAddr::new(self.config.media.advertised, port.map_or(0, |pair| pair.0));
         // RFC 8866 §5.2: a numeric session id; 62 bits stay clear of every parser's sign.
         let session_id = self.ids.number() >> 2;
         LegPlan { local: Local { session_id, version: 1, rtp }, port, secret: self.ids.secret() }
@@ -129,6 +150,7 @@ impl Switch {
                 | Committed::Done
                 | Committed::Admitted { .. }
                 | Committed::Permitted(_)
+                | Committed::Spent
                 | Committed::Extended,
             ) => Reply::Unavailable(Unavailable::Store),
         };
@@ -155,6 +177,7 @@ impl Switch {
                 | Reply::Conflict { .. }
                 | Reply::Refused(_)
                 | Reply::Unavailable(_)
+                | Reply::Browser(_)
                 | Reply::Hangup { .. }
                 | Reply::NotLive
                 | Reply::Draining => self.dial(now, request, dial, out),

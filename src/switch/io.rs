@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::events::Notice;
+use crate::events::{BrowserEvent, Notice};
 use crate::guardrails::Refusal;
-use crate::media::{MediaCommand, MediaEvent};
-use crate::model::{CallId, CommitId, Confirm, E164, LegId, OrganizationId, RequestId, Status, UserId};
+use crate::media::{BrowserOffer, MediaCommand, MediaEvent, OfferError};
+use crate::model::{
+    CallId, CommitId, Confirm, ConnectionId, E164, LegId, Opener, OrganizationId, Path, RequestId, RoomName, Status,
+    Token, TokenDigest, TokenSeed, UserId,
+};
 use crate::sip::Flow;
 use crate::store::{Answer, Commit, Committed};
 
@@ -43,29 +46,126 @@ pub enum Command {
         organization: OrganizationId,
         call: CallId,
     },
+    Browser(Box<BrowserRequest>),
     /// No new calls from now on; `deadline` from now, live ones are ended.
     Drain {
         deadline: Duration,
     },
 }
 
-/// `POST /v1/calls/dial`.
+/// `POST /v1/calls/dial`, and both token endpoints.
 #[derive(Debug, Clone)]
 pub struct Dial {
     pub organization: OrganizationId,
     pub user: UserId,
     pub from: E164,
     pub to: E164,
-    pub connect: E164,
+    pub connect: UserLeg,
     pub confirm: Confirm,
     /// For each leg.
     pub ring_timeout: Duration,
     pub max_duration: Duration,
     pub client_name: Option<Arc<str>>,
     pub client_label: Option<Arc<str>>,
-    /// Writes the 202, which is stored with the call so that a repetition gets the same bytes.
+    /// Writes the answer, which is stored with the call so that a repetition gets the same. A browser's token
+    /// is not in it, only the seed from which its client makes it again.
     pub answer: fn(CallId, &Dial) -> Answer,
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Who is to take leg A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserLeg {
+    Phone(E164),
+    Browser(TokenOrder),
+}
+
+/// A browser's token, to be issued with the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenOrder {
+    /// [`Path::Browser`] or [`Path::Join`].
+    pub path: Path,
+    pub valid: Duration,
+    pub opener: Opener,
+    /// Drawn by the switch.
+    pub seed: Option<TokenSeed>,
+}
+
+impl UserLeg {
+    pub fn phone(&self) -> Option<E164> {
+        match self {
+            UserLeg::Phone(number) => Some(*number),
+            UserLeg::Browser(_) => None,
+        }
+    }
+}
+
+/// What comes from a browser, with the digest of the secret that it shows.
+#[derive(Debug, Clone)]
+pub struct BrowserRequest {
+    pub secret: TokenDigest,
+    pub command: BrowserCommand,
+}
+
+#[derive(Debug, Clone)]
+pub enum BrowserCommand {
+    /// With a token; everything else with the secret that comes with its answer.
+    Connect {
+        path: Path,
+        room: Option<RoomName>,
+        offer: Box<BrowserOffer>,
+    },
+    Reconnect {
+        connection: ConnectionId,
+        offer: Box<BrowserOffer>,
+    },
+    /// `to` is what the browser takes for its destination.
+    Dial {
+        connection: ConnectionId,
+        to: Option<E164>,
+    },
+    Hangup {
+        connection: ConnectionId,
+    },
+    /// The events after this one; answered when there is one.
+    Watch {
+        connection: ConnectionId,
+        after: u64,
+    },
+}
+
+/// What a browser is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BrowserReply {
+    /// The token is used; `answer` as SDP.
+    Connected {
+        call: CallId,
+        answer: Box<str>,
+        returning: Token,
+    },
+    Answer(Box<str>),
+    Refused(OfferError),
+    Dialing {
+        call: CallId,
+        status: Status,
+    },
+    /// Numbered events; none when no more will come.
+    Events(Vec<(u64, BrowserEvent)>),
+    /// No call in memory has this secret.
+    Unknown,
+    /// The token was used before.
+    Spent,
+    /// Its call is over.
+    Over,
+    /// The token is for the other path, or for another room.
+    WrongPath,
+    /// The token's call goes to another number.
+    OtherDestination,
+    /// Not the connection of this secret.
+    NotFound,
+    /// Another offer is being answered.
+    Busy,
+    StoreDown,
 }
 
 /// What identifies a request that may be repeated; see [`crate::store::Idempotency`].
@@ -90,6 +190,7 @@ pub enum Reply {
     },
     Refused(Refusal),
     Unavailable(Unavailable),
+    Browser(BrowserReply),
     /// The state after the hang-up was taken.
     Hangup {
         call: CallId,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Api ──▶ dial ──▶ Call ──▶ CallAction ──▶ Commit, Leg command, Media command, Reply, Notice
+//!  └─▶ browser ─▶ Call                        │
 //! Packet ─▶ Endpoint ─▶ LegEvent ─▶ Call      │
 //! Committed, Media, Timeout ──────▶ Call      └─▶ Endpoint ─▶ bytes ─▶ outgoing guard ─▶ Transmit
 //! ```
@@ -13,6 +14,7 @@
 //! Deliberately absent: sockets, clocks, randomness, locks; decisions about one call (`call`) or one
 //! dialog (`sip`).
 
+mod browser;
 mod commits;
 mod dial;
 mod guard;
@@ -21,17 +23,23 @@ mod restore;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::call::{Call, CallAction, CallEvent, StepKind};
 use crate::config::{CallConfig, MediaConfig};
 use crate::events::Notice;
 use crate::leg::{LegEvent, Loss};
 use crate::media::{MediaCommand, MediaEvent, PortPair, PortPool};
-use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp};
+use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp, TokenDigest};
 use crate::sip::{Endpoint, EndpointAction, EndpointConfig};
-use crate::store::{Answer, Idempotency, Recovered};
+use crate::store::{Answer, Idempotency, IssuedToken, Recovered};
 
-pub use io::{Command, Dial, IdempotencyKey, Input, Output, Reply, Unavailable};
+pub use io::{
+    BrowserCommand, BrowserReply, BrowserRequest, Command, Dial, IdempotencyKey, Input, Output, Reply, TokenOrder,
+    Unavailable, UserLeg,
+};
+
+use browser::Desk;
 
 /// What the switch needs of the configuration.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub struct SwitchConfig {
     pub endpoint: EndpointConfig,
     pub media: MediaConfig,
     pub calls: CallConfig,
+    /// How long a browser may be away.
+    pub grace: Duration,
 }
 
 /// One shard of calls, with its endpoint and its ports.
@@ -59,6 +69,8 @@ pub struct Switch {
     forgotten: Vec<CallId>,
     /// By idempotency key, while the first dial with it is being admitted: its repetitions.
     repetitions: BTreeMap<[u8; 32], Vec<(RequestId, Dial)>>,
+    /// Which call a browser's secret opens.
+    tokens: BTreeMap<TokenDigest, CallId>,
     draining: Option<Timestamp>,
 }
 
@@ -76,6 +88,10 @@ struct Entry {
     hanging_up: Vec<RequestId>,
     /// Written with the admission.
     idempotency: Option<Idempotency>,
+    /// Likewise.
+    token: Option<IssuedToken>,
+    /// Where leg A is a browser.
+    browser: Option<Box<Desk>>,
     /// Whether the store has a snapshot of it.
     stored: bool,
 }
@@ -113,6 +129,7 @@ impl Switch {
             work: VecDeque::new(),
             forgotten: Vec::new(),
             repetitions: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             draining: None,
         }
     }
@@ -172,7 +189,14 @@ impl Switch {
                         self.ports.quarantine(now, held.pair);
                     }
                 }
-                MediaEvent::Digit(_) | MediaEvent::Flowing | MediaEvent::Silent => {}
+                MediaEvent::Digit(_)
+                | MediaEvent::Flowing
+                | MediaEvent::Silent
+                | MediaEvent::BrowserAnswer(_)
+                | MediaEvent::BrowserRefused(_)
+                | MediaEvent::BrowserUp
+                | MediaEvent::BrowserDown
+                | MediaEvent::Quality(_) => {}
             }
         }
         self.work.push_back((leg.call, CallEvent::Media(leg.side, event)));
@@ -208,9 +232,11 @@ impl Switch {
                 self.endpoint_did(actions, out);
             }
             CallAction::Media(side, command) => self.media_command(LegId { call: id, side }, command, out),
+            CallAction::Offered(offered) => self.offered(id, offered, out),
+            CallAction::Tell(event) => self.tell_browser(id, event, out),
             CallAction::Notice(notice) => out.push(Output::Notice(notice)),
             CallAction::Reply(refused) => self.reply_to_dial(now, id, refused, out),
-            CallAction::Forget => self.forget(now, id),
+            CallAction::Forget => self.forget(now, id, out),
         }
     }
 
@@ -233,9 +259,10 @@ impl Switch {
         let Some(entry) = self.calls.get(&leg.call) else { return };
         let plan = entry.call.plan();
         let to = match leg.side {
-            Side::User => plan.connect,
-            Side::Destination => plan.to,
+            Side::User => plan.connect.phone(),
+            Side::Destination => Some(plan.to),
         };
+        let Some(to) = to else { return };
         let shown = plan.from;
         match self.endpoint.route(to) {
             Some(trunk) => self.endpoint.prepare(leg, self.ids.secret(), trunk, to, shown),
@@ -243,8 +270,14 @@ impl Switch {
         }
     }
 
-    fn forget(&mut self, now: Timestamp, id: CallId) {
-        let Some(entry) = self.calls.remove(&id) else { return };
+    fn forget(&mut self, now: Timestamp, id: CallId, out: &mut Vec<Output>) {
+        let Some(mut entry) = self.calls.remove(&id) else { return };
+        if let Some(desk) = &mut entry.browser {
+            desk.dismiss(out);
+            for digest in desk.digests() {
+                self.tokens.remove(&digest);
+            }
+        }
         self.live -= usize::from(entry.live);
         for side in Side::BOTH {
             self.endpoint.forget(LegId { call: id, side });
@@ -315,8 +348,12 @@ impl Switch {
             Command::Hangup { organization, call } => {
                 self.hangup(request, &organization, call, out);
             }
+            Command::Browser(asked) => self.browser(now, request, *asked, out),
             Command::Drain { deadline } => {
                 self.draining.get_or_insert(now + deadline);
+                // A token that nobody has used is no call yet, and none begins any more.
+                let awaiting = self.calls.iter().filter(|(_, entry)| entry.call.awaits_browser());
+                self.work.extend(awaiting.map(|(id, _)| (*id, CallEvent::Drain)));
                 out.push(Output::Reply(request, Reply::Draining));
             }
         }
@@ -326,6 +363,7 @@ impl Switch {
     pub fn gauges(&self, now: Timestamp) -> Gauges {
         let live = self.calls.values().filter(|entry| !entry.call.is_settled());
         Gauges {
+            browsers: self.calls.values().filter(|entry| entry.call.has_browser()).count(),
             live_calls: self.live,
             live_legs: live.map(|entry| entry.call.live_legs()).sum(),
             calls: self.calls.len(),
@@ -352,6 +390,8 @@ pub struct Gauges {
     pub live_calls: usize,
     /// Legs that ring or talk.
     pub live_legs: usize,
+    /// Browsers whose audio path stands.
+    pub browsers: usize,
     /// Calls in memory, ended ones that still take down late answers included.
     pub calls: usize,
     pub ports_left: usize,

@@ -33,7 +33,7 @@ impl Switch {
         let call = Call::restore(now, last_alive, kept.call, unfinished.record, &mut actions);
         // Late packets of the old process's audio must not meet a new call.
         let plan = call.plan();
-        for pair in [plan.user_leg.port, plan.destination_leg.port] {
+        for pair in [plan.user_leg.port, plan.destination_leg.port].into_iter().flatten() {
             if self.ports.claim(pair) {
                 self.ports.release(now, pair);
             }
@@ -46,6 +46,8 @@ impl Switch {
             asking: None,
             hanging_up: Vec::new(),
             idempotency: None,
+            token: None,
+            browser: None,
             stored: true,
         };
         self.calls.insert(id, Box::new(entry));

@@ -10,10 +10,10 @@ use revbridge::config::Config;
 use revbridge::guardrails::{Attempt, Preview};
 use revbridge::model::{
     CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
-    Path, Status, Timestamp,
+    Path, Status, Timestamp, TokenDigest,
 };
 use revbridge::store::sqlite::{Declared, SqliteStore};
-use revbridge::store::{Answer, Commit, Committed, Idempotency, Step};
+use revbridge::store::{Answer, Commit, Committed, Idempotency, Step, TokenState};
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -97,7 +97,7 @@ impl Backend {
             user: dial.user.clone(),
             from: dial.from,
             to: dial.to,
-            connect: dial.connect,
+            connect: dial.connect.phone(),
         };
         let answer = (dial.answer)(call, dial);
         let idempotency = dial.idempotency.clone().map(|key| Idempotency {
@@ -141,6 +141,7 @@ impl Backend {
             snapshot: None,
             facts: Vec::new(),
             idempotency,
+            token: None,
         };
         self.waiting.lock().unwrap().insert(id, Waiting { reply, record, answer });
         self.store().submit(id, Box::new(commit));
@@ -174,7 +175,7 @@ fn queued(id: CallId, at: Timestamp, dial: &Dial) -> CallRecord {
         status: Status::Queued,
         from_number: dial.from,
         to_number: dial.to,
-        connect_number: dial.connect,
+        connect_number: dial.connect.phone(),
         client_name: dial.client_name.clone(),
         client_label: dial.client_label.clone(),
         created_at: at,
@@ -204,6 +205,7 @@ impl Ask for Door {
         match command {
             Command::Dial(dial) => self.0.dial(&dial, reply),
             Command::Hangup { organization, call } => self.0.hang_up(&organization, call, reply),
+            Command::Browser(_) => panic!("no browser without [webrtc]"),
             Command::Drain { .. } => drop(reply.send(Reply::Draining)),
         }
         Ok(())
@@ -230,6 +232,10 @@ impl Reads for Backend {
 
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
         Reads::usage(self.reads()?, organization, now)
+    }
+
+    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown> {
+        Reads::find_token(self.reads()?, digest)
     }
 
     fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {

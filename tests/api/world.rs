@@ -52,6 +52,7 @@ impl World {
             default_ring_timeout: config.calls.default_ring_timeout,
             read_timeout: READ_TIMEOUT,
             currency: config.calls.currency.into(),
+            browser: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

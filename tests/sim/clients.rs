@@ -4,14 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use revbridge::model::{CallId, RequestId};
 use revbridge::store::Answer;
-use revbridge::switch::Reply;
+use revbridge::switch::{BrowserReply, Reply};
 
 use crate::checks::{Check, Checks};
+use crate::setup;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Dial(usize),
     Hangup(usize),
+    Connect(usize),
+    Reconnect(usize),
+    BrowserDial(usize),
+    BrowserHangup(usize),
+    Watch(usize),
     Drain,
 }
 
@@ -57,6 +63,8 @@ impl Clients {
             (Request::Dial(index), Reply::Replayed(answer)) => self.replayed(index, answer),
             (Request::Dial(_), Reply::Refused(_) | Reply::Unavailable(_)) => true,
             (Request::Hangup(_), Reply::Hangup { .. } | Reply::NotLive) => true,
+            (Request::BrowserHangup(_), Reply::Hangup { .. }) => true,
+            (_, Reply::Browser(reply)) => fits(request, reply),
             (Request::Drain, Reply::Draining) => true,
             _ => false,
         };
@@ -73,9 +81,24 @@ impl Clients {
 
     /// The first answer may have been lost in a crash; what is replayed must be one and the same.
     fn replayed(&mut self, index: usize, answer: &Answer) -> bool {
-        if let Ok(call) = answer.body.parse() {
+        if let Some(call) = setup::call_of(answer) {
             self.calls.insert(index, call);
         }
         self.answers.entry(index).or_insert_with(|| answer.clone()) == answer
+    }
+}
+
+/// What a browser may hear. One whose call ended with the process, or long ago, is unknown.
+fn fits(request: Request, reply: &BrowserReply) -> bool {
+    use BrowserReply::{Answer, Busy, Connected, Dialing, Events, Over, Refused, Spent, StoreDown, Unknown, WrongPath};
+    match request {
+        Request::Connect(_) => {
+            matches!(reply, Connected { .. } | Refused(_) | Spent | Over | Busy | StoreDown | Unknown)
+        }
+        Request::Reconnect(_) => matches!(reply, Answer(_) | Refused(_) | Over | Busy | Unknown),
+        Request::BrowserDial(_) => matches!(reply, Dialing { .. } | WrongPath | Unknown),
+        Request::BrowserHangup(_) => matches!(reply, Unknown),
+        Request::Watch(_) => matches!(reply, Events(_) | Unknown),
+        Request::Dial(_) | Request::Hangup(_) | Request::Drain => false,
     }
 }

@@ -15,9 +15,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use revbridge::events::Fact;
 use revbridge::guardrails::{Account, Attempt, Lease, Limits, Refusal, Rules};
-use revbridge::model::{CallId, CallRecord, CommitId, EndReason, Money, OrganizationId, Status, Timestamp};
+use revbridge::model::{
+    CallId, CallRecord, CommitId, EndReason, Money, OrganizationId, Status, Timestamp, TokenDigest,
+};
 use revbridge::store::{
-    Commit, Committed, Entry, EntryKind, Idempotency, Phase, Recovered, Step, Unfinished, Write, apply,
+    Commit, Committed, Entry, EntryKind, Idempotency, IssuedToken, Phase, Recovered, Step, Unfinished, Write, apply,
 };
 
 use crate::mutant::Mutant;
@@ -36,12 +38,21 @@ pub struct Row {
     pub admitted: Timestamp,
 }
 
+/// A browser's token.
+#[derive(Debug, Clone)]
+pub struct TokenRow {
+    pub call: CallId,
+    pub expires_at: Timestamp,
+    pub used: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Tables {
     pub calls: BTreeMap<CallId, Row>,
     pub ledger: Vec<(CallId, Entry)>,
     pub outbox: Vec<Fact>,
     pub keys: BTreeMap<[u8; 32], Idempotency>,
+    pub tokens: BTreeMap<TokenDigest, TokenRow>,
     pub last_write: Option<Timestamp>,
 }
 
@@ -151,7 +162,21 @@ impl Disk {
             falsify(mutant, write);
         }
         account.rules.limits = limits.clone();
+        if applied.write.is_some() && !self.lets_in(&commit, transaction) {
+            (applied.committed, applied.write) = (Committed::Spent, None);
+        }
         Written { id, commit, committed: applied.committed, write: applied.write, limits: Some(limits) }
+    }
+
+    /// Whether the token of a `Connect` can be used; everything else needs none.
+    fn lets_in(&self, commit: &Commit, transaction: &Transaction) -> bool {
+        let Step::Connect { token, .. } = &commit.step else { return true };
+        let earlier = |written: &Written| {
+            let uses = matches!(&written.commit.step, Step::Connect { token: other, .. } if other == token);
+            uses && written.write.is_some()
+        };
+        let fits = |row: &TokenRow| row.call == commit.call && !row.used && row.expires_at > commit.at;
+        self.tables.tokens.get(token).is_some_and(fits) && !transaction.written.iter().any(earlier)
     }
 
     /// The answer to a request whose idempotency key is known, durable or earlier in this transaction.
@@ -296,6 +321,14 @@ impl Tables {
                 admitted: commit.at,
             };
             self.calls.insert(commit.call, row);
+            if let Some(IssuedToken { digest, expires_at, .. }) = commit.token {
+                self.tokens.insert(digest, TokenRow { call: commit.call, expires_at, used: false });
+            }
+        }
+        if let Step::Connect { token, .. } = &commit.step
+            && let Some(row) = self.tokens.get_mut(token)
+        {
+            row.used = true;
         }
         if let Some(known) = &commit.idempotency {
             self.keys.insert(known.key, known.clone());

@@ -45,10 +45,12 @@ pub enum Mutant {
     WidensOffer,
     /// A BYE for another dialog than the phone's.
     WrongTag,
+    /// The audio threads say of a browser that it is heard when it is not.
+    FalseUp,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::AnswersEarly,
         Mutant::KeepsEarly,
         Mutant::DiskLosesCalls,
@@ -69,6 +71,7 @@ impl Mutant {
         Mutant::LosesForget,
         Mutant::WidensOffer,
         Mutant::WrongTag,
+        Mutant::FalseUp,
     ];
 
     /// The checks of which one must find it first.
@@ -92,6 +95,7 @@ impl Mutant {
             Mutant::LosesForget => &[Check::Leak],
             Mutant::WidensOffer => &[Check::Codec],
             Mutant::WrongTag => &[Check::Protocol],
+            Mutant::FalseUp => &[Check::Order],
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use revbridge::model::{Confirm, Timestamp};
 
+use crate::REGRESSIONS;
+use crate::browser::BrowserPlan;
 use crate::phone::plan::PhonePlan;
 use crate::rng::Rng;
 
@@ -52,6 +54,8 @@ pub struct CallPlan {
     pub keyed: bool,
     /// Sends the same request again after this, with the same key.
     pub repeats: Option<Duration>,
+    /// In place of phone A.
+    pub browser: Option<BrowserPlan>,
     pub a: PhonePlan,
     pub b: PhonePlan,
 }
@@ -120,7 +124,7 @@ impl Scenario {
         let calls = 3 + rng.below(8);
         // A third of the worlds has no fault but the phones: what they should come to is known exactly.
         let kind = rng.pick(&[Kind::Clean, Kind::Lossy, Kind::Lossy, Kind::Crashing, Kind::Crashing, Kind::Crashing]);
-        Self {
+        let mut world = Self {
             seed,
             start: start(rng),
             calls: (0..calls).map(|_| CallPlan::new(rng, kind)).collect(),
@@ -134,7 +138,15 @@ impl Scenario {
             crashes: if kind == Kind::Crashing { crashes(rng) } else { Vec::new() },
             drain: rng.chance(100).then(|| rng.millis(5_000, 60_000)),
             ping: rng.chance(250).then(|| rng.millis(1_000, 30_000)),
+        };
+        // The seeds that found something before there were browsers still mean the same worlds.
+        if !REGRESSIONS.contains(&seed) {
+            let rng = &mut rng.fork();
+            for call in &mut world.calls {
+                call.browser = rng.chance(350).then(|| BrowserPlan::new(rng));
+            }
         }
+        world
     }
 
     /// Nothing stands between the server and the phones, and the process lives throughout.
@@ -192,6 +204,7 @@ impl CallPlan {
             hangup: rng.chance(120).then(|| rng.millis(0, 40_000)),
             keyed: rng.chance(700),
             repeats: rng.chance(200).then(|| rng.millis(0, 8_000)),
+            browser: None,
             a: PhonePlan::new(rng, hostile, 900),
             b: PhonePlan::new(rng, hostile, 800),
         }

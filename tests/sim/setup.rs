@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use revbridge::config::{CallConfig, Credentials, Listener, MediaConfig, Transport, Trunk};
 use revbridge::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
-use revbridge::model::{CallId, E164, Money, OrganizationId, Side, UserId};
+use revbridge::model::{CallId, E164, Money, Opener, OrganizationId, Side, Token, TokenDigest, TokenSeed, UserId};
 use revbridge::sdp::Codec;
 use revbridge::sip::{EndpointConfig, Flow};
 use revbridge::store::Answer;
-use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig};
+use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig, TokenOrder, UserLeg};
 
+use crate::browser::GRACE;
 use crate::phone::{Home, PASSWORD, USERNAME};
 use crate::scenario::{CallPlan, Numbers, OrganizationPlan};
 
@@ -86,6 +87,7 @@ pub fn config(ping: Option<Duration>) -> SwitchConfig {
             failure_wav: None,
             fast_path: false,
         },
+        grace: GRACE,
         calls: CallConfig {
             max_calls: 30,
             default_ring_timeout: Duration::from_secs(20),
@@ -171,7 +173,15 @@ pub fn dial(index: usize, plan: &CallPlan) -> Dial {
         user: UserId("alice".into()),
         from,
         to: number(&to),
-        connect: number(&phone_number(Side::User, index)),
+        connect: match &plan.browser {
+            None => UserLeg::Phone(number(&phone_number(Side::User, index))),
+            Some(browser) => UserLeg::Browser(TokenOrder {
+                path: browser.path,
+                valid: browser.ttl,
+                opener: opener(index),
+                seed: None,
+            }),
+        },
         confirm: plan.confirm,
         ring_timeout: plan.ring_timeout,
         max_duration: plan.max_duration,
@@ -186,6 +196,27 @@ pub fn dial(index: usize, plan: &CallPlan) -> Dial {
     }
 }
 
-fn answer(call: CallId, _: &Dial) -> Answer {
-    Answer { status: 202, location: None, body: call.to_string() }
+/// The call, and for a browser the seed of its token.
+fn answer(call: CallId, dial: &Dial) -> Answer {
+    let seed = match &dial.connect {
+        UserLeg::Phone(_) => None,
+        UserLeg::Browser(order) => order.seed.map(|seed| hex::encode(seed.0)),
+    };
+    Answer { status: 202, location: None, body: format!("{call} {}", seed.unwrap_or_default()) }
+}
+
+/// The call of an answer.
+pub fn call_of(answer: &Answer) -> Option<CallId> {
+    answer.body.split(' ').next()?.parse().ok()
+}
+
+/// The token of an answer, for the client that asked.
+pub fn token(index: usize, answer: &Answer) -> Option<TokenDigest> {
+    let mut seed = [0; 32];
+    hex::decode_to_slice(answer.body.split(' ').nth(1)?, &mut seed).ok()?;
+    Some(Token::of_seed(&TokenSeed(seed), &opener(index)).digest())
+}
+
+fn opener(index: usize) -> Opener {
+    Opener::new(b"key", &index.to_le_bytes())
 }

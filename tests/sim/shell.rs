@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use revbridge::media::{LegStats, MediaCommand, MediaEvent, PortPair, Source};
+use revbridge::media::{LegStats, MediaCommand, MediaEvent, OfferError, PortPair, Source};
 use revbridge::model::{LegId, Side, Timestamp};
 use revbridge::sdp::Codec;
 
@@ -13,7 +13,8 @@ use crate::scenario::MediaPlan;
 
 #[derive(Debug)]
 struct Stream {
-    port: PortPair,
+    /// `None` for a browser.
+    port: Option<PortPair>,
     has_remote: bool,
     hears_peer: bool,
     flowing: bool,
@@ -41,7 +42,7 @@ impl Shell {
 
     /// The process is gone, and every socket with it; late packets still come.
     pub fn crash(&mut self, now: Timestamp) {
-        self.closed.extend(self.streams.values().map(|stream| (stream.port, now)));
+        self.closed.extend(self.streams.values().filter_map(|stream| Some((stream.port?, now))));
         self.streams.clear();
         self.known.clear();
         self.failed = 0;
@@ -66,11 +67,12 @@ impl Shell {
         healthy: bool,
         checks: &mut Checks,
     ) -> Vec<(Duration, LegId, MediaEvent)> {
-        if !matches!(command, MediaCommand::Open { .. }) {
+        if !matches!(command, MediaCommand::Open { .. } | MediaCommand::Connect { .. }) {
             checks.unless(self.known.contains(&leg), Check::Ports, || format!("{leg:?} never opened a stream"));
         }
         match command {
             MediaCommand::Open { port, .. } => self.on_open(now, leg, port, healthy, checks),
+            MediaCommand::Connect { .. } => self.on_connect(leg, healthy),
             MediaCommand::Remote(_) => self.on_remote(leg, healthy),
             MediaCommand::Play(source) => self.on_play(leg, source, presses, healthy),
             MediaCommand::Close => self.on_close(now, leg),
@@ -86,7 +88,7 @@ impl Shell {
         checks: &mut Checks,
     ) -> Vec<(Duration, LegId, MediaEvent)> {
         self.known.insert(leg);
-        if let Some((other, _)) = self.streams.iter().find(|(_, s)| s.port == port) {
+        if let Some((other, _)) = self.streams.iter().find(|(_, s)| s.port == Some(port)) {
             checks.fail(Check::Ports, format!("{leg:?} opens {port:?}, which {other:?} has"));
         }
         if self.closed.get(&port).is_some_and(|at| now.since(*at) < self.rest) {
@@ -96,11 +98,23 @@ impl Shell {
             self.failed += 1;
             return vec![(self.rng.millis(0, 5), leg, MediaEvent::Failed)];
         }
-        let stream = Stream { port, has_remote: false, hears_peer: false, flowing: false };
+        let stream = Stream { port: Some(port), has_remote: false, hears_peer: false, flowing: false };
         if self.streams.insert(leg, stream).is_some() {
             checks.fail(Check::Ports, format!("{leg:?} opens a second stream"));
         }
         Vec::new()
+    }
+
+    /// An offer of a browser; a second one on a live leg leaves what there is when nothing can be done with it.
+    fn on_connect(&mut self, leg: LegId, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
+        self.known.insert(leg);
+        let wait = self.rng.millis(0, 5);
+        if !healthy && self.rng.chance(self.plan.open_fails) {
+            return vec![(wait, leg, MediaEvent::BrowserRefused(OfferError::Unavailable))];
+        }
+        let fresh = Stream { port: None, has_remote: true, hears_peer: false, flowing: false };
+        self.streams.entry(leg).or_insert(fresh);
+        vec![(wait, leg, MediaEvent::BrowserAnswer("v=0".into()))]
     }
 
     fn on_remote(&mut self, leg: LegId, healthy: bool) -> Vec<(Duration, LegId, MediaEvent)> {
@@ -151,7 +165,7 @@ impl Shell {
     fn on_close(&mut self, now: Timestamp, leg: LegId) -> Vec<(Duration, LegId, MediaEvent)> {
         let packets = match self.streams.remove(&leg) {
             Some(stream) => {
-                self.closed.insert(stream.port, now);
+                self.closed.extend(stream.port.map(|port| (port, now)));
                 if stream.flowing { 100 } else { 0 }
             }
             None => 0,

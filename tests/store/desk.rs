@@ -99,7 +99,7 @@ impl Desk {
             user: UserId("alice".into()),
             from: number("+12125550100"),
             to: number("+13105550100"),
-            connect: number("+14155550100"),
+            connect: Some(number("+14155550100")),
         }
     }
 
@@ -142,7 +142,9 @@ pub fn settle(attempt: &Attempt, cost: Money) -> Commit {
 pub fn step(attempt: &Attempt, step: Step) -> Commit {
     let (status, facts) = match step {
         Step::Admit(_) => (Status::Queued, vec![FactKind::NewCall]),
-        Step::PermitLeg(_) | Step::Extend { .. } | Step::Keep => (Status::CallingDestination, vec![]),
+        Step::PermitLeg(_) | Step::Connect { .. } | Step::Extend { .. } | Step::Keep => {
+            (Status::CallingDestination, vec![])
+        }
         Step::Settle { .. } => (Status::Completed, vec![FactKind::CallCompleted]),
     };
     Commit {
@@ -154,6 +156,7 @@ pub fn step(attempt: &Attempt, step: Step) -> Commit {
         snapshot: Some(vec![7; 2_000].into()),
         facts: facts.into_iter().map(|kind| Fact { call: attempt.call, kind }).collect(),
         idempotency: None,
+        token: None,
     }
 }
 

@@ -7,3 +7,4 @@ mod desk;
 mod lists;
 mod races;
 mod schema;
+mod tokens;

@@ -121,3 +121,48 @@ pub fn base64(bytes: &[u8]) -> Vec<u8> {
         })
         .collect()
 }
+
+/// Plants the secret in the middle of a copy of the capture, in one disguise after the other.
+pub fn planted_is_found(bytes: &[u8], secret: &Secret) {
+    let (before, after) = bytes.split_at(bytes.len() / 2);
+    assert_eq!(Capture::new(bytes).find(secret), [""; 0], "{secret:?} is not there");
+    for (disguise, planted) in disguises(secret) {
+        let leaky = [before, &planted, after].concat();
+        assert!(!Capture::new(&leaky).find(secret).is_empty(), "{secret:?} planted as {disguise} is not found");
+    }
+}
+
+/// A secret in each spelling that the search claims to know.
+fn disguises(secret: &Secret) -> Vec<(&'static str, Vec<u8>)> {
+    let text_forms = |text: &str| {
+        let percent: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+        vec![
+            ("ascii", text.to_ascii_uppercase().into_bytes()),
+            ("percent", percent.into_bytes()),
+            ("hex", hex::encode_upper(text).into_bytes()),
+            ("base64", base64(text.as_bytes())),
+            ("base64, one byte in", base64(format!("<{text}>").as_bytes())),
+            ("base64, two bytes in", base64(format!("a:{text};x").as_bytes())),
+            ("utf-16le", text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            ("utf-16be", text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        ]
+    };
+    match secret {
+        Secret::Word(word) => text_forms(word),
+        Secret::Number(number) => {
+            let punctuated = format!("({}) {}-{}", &number[1..4], &number[4..7], &number[7..]);
+            let mut forms = text_forms(number);
+            forms.push(("punctuated", format!("+{} {punctuated}", &number[..1]).into_bytes()));
+            forms.push(("tail digits", number.as_bytes()[number.len() - 7..].to_vec()));
+            forms
+        }
+        Secret::Address(address) => {
+            let mut forms = text_forms(&address.to_string());
+            forms.push(("raw", address.octets().to_vec()));
+            forms.push(("raw, reversed", address.octets().into_iter().rev().collect()));
+            forms.push(("decimal", u32::from(*address).to_string().into_bytes()));
+            forms
+        }
+        Secret::Bytes(bytes) => vec![("raw", bytes.clone()), ("hex", hex::encode(bytes).into_bytes())],
+    }
+}

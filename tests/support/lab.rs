@@ -78,6 +78,8 @@ pub struct Settings {
     pub daily_spend_limit: &'static str,
     /// A call takes two pairs.
     pub media_ports: &'static str,
+    /// The lines of `[webrtc]` and of its `[[webrtc.turn]]`; empty without browsers.
+    pub webrtc: String,
 }
 
 impl Settings {
@@ -95,6 +97,7 @@ impl Settings {
             max_calls_per_minute: 300,
             daily_spend_limit: "50.00",
             media_ports: "20000-21999",
+            webrtc: String::new(),
         }
     }
 
@@ -162,7 +165,8 @@ number = "{owned}"
 [[organization.key]]
 user = "alice"
 sha256 = "{key}"
-scopes = ["calls:read", "calls:write"]
+scopes = ["calls:read", "calls:write", "voice:webrtc"]
+{webrtc}
 "#,
             api = self.api(),
             admin = self.admin(),
@@ -177,6 +181,7 @@ scopes = ["calls:read", "calls:write"]
             spend = self.daily_spend_limit,
             user = super::USER,
             owned = super::OWNED,
+            webrtc = self.webrtc,
             key = hex::encode(Sha256::digest(KEY)),
         )
     }

@@ -10,14 +10,17 @@
 //! - [`Lab`]: loopback addresses and a folder that nobody else has, so that tests run side by side.
 //! - [`Server`]: `revbridge serve` on a configuration made from [`Settings`]; killed when dropped.
 //! - [`Sipp`]: one SIPp process on one file of `sipp-scenarios/`.
-//! - [`Phone`]: a phone whose every message the test writes by hand.
+//! - [`Phone`]: a phone whose every message the test writes by hand; [`braggart`] writes all that could identify it.
 //! - [`Handset`]: a phone with a mind of its own, which remembers its dialogs.
+//! - [`baresip`]: a phone by somebody else, in a [`net`]work of namespaces whose [`wire`]s are captured.
 //!
 //! Deliberately absent: the crate itself. These tests know the program by its sockets alone, so they
 //! would test any other program with the same contract.
 #![allow(dead_code, unused_imports, reason = "each test program compiles this module and uses its own part of it")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
+pub mod baresip;
+pub mod braggart;
 pub mod canary;
 pub mod handset;
 pub mod http;
@@ -28,6 +31,7 @@ pub mod server;
 pub mod sip;
 pub mod sipp;
 pub mod tone;
+pub mod wire;
 
 pub use handset::{Habit, Handset, Stage};
 pub use http::Response;
@@ -38,6 +42,7 @@ pub use sip::Message;
 pub use sipp::Sipp;
 
 use std::io::Write;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// The number that the organization owns and destinations are shown.
@@ -79,4 +84,16 @@ pub fn require_tool(program: &str, package: &str) {
             .any(|folder| folder.join(program).is_file())
     });
     assert!(found, "{program} is not installed: apt-get install {package}");
+}
+
+/// SIGTERM, so that what is buffered is written, then wait.
+pub fn stop(child: &mut Child) {
+    if let Ok(None) = child.try_wait() {
+        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        let ended = poll(Duration::from_secs(3), || child.try_wait().ok().flatten());
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+    }
+    let _ = child.wait();
 }

@@ -79,16 +79,39 @@ impl Network {
         assert_eq!(entered, 0, "setns: {}", std::io::Error::last_os_error());
     }
 
-    /// Starts a program on one of the machines: `a`, `b` or `g`.
+    /// A program on one of the machines: `a`, `b` or `g`.
+    pub fn command(&self, name: &str, program: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(name)]).args(program);
+        command
+    }
+
+    /// Starts it, with nothing to read and one log for all that it says.
     pub fn spawn(&self, name: &str, program: &[&str], log: File) -> Child {
-        Command::new("ip")
-            .args(["netns", "exec", &self.namespace(name)])
-            .args(program)
+        self.command(name, program)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("one log for both streams"))
             .stderr(log)
             .spawn()
             .expect("ip netns exec starts")
+    }
+
+    /// Does something on one of the machines, on a thread of its own.
+    pub fn on<T: Send>(&self, name: &str, deed: impl FnOnce() -> T + Send) -> T {
+        let there = || {
+            self.enter(name);
+            deed()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// A machine loses every UDP packet that it sends or is sent, from now on.
+    pub fn block_udp(&self, name: &str) {
+        super::require_tool("iptables", "iptables");
+        for chain in ["INPUT", "OUTPUT"] {
+            let blocked = self.command(name, &["iptables", "-A", chain, "-p", "udp", "-j", "DROP"]).status();
+            assert!(blocked.is_ok_and(|status| status.success()), "iptables blocks UDP");
+        }
     }
 
     /// The bound UDP sockets of a machine, as the kernel lists them.

@@ -65,10 +65,12 @@ impl Sipp {
         phone
     }
 
-    /// The kernel lists the socket as soon as SIPp has bound it.
+    /// The kernel lists the socket as soon as SIPp has bound it, in the list of the thread's own machine.
     fn wait_until_listening(&self, address: Ipv4Addr) {
         let hex = format!("{:08X}:{:04X}", u32::from_le_bytes(address.octets()), 5060);
-        let bound = || fs::read_to_string("/proc/net/udp").is_ok_and(|sockets| sockets.contains(&hex)).then_some(());
+        let bound = || {
+            fs::read_to_string("/proc/thread-self/net/udp").is_ok_and(|sockets| sockets.contains(&hex)).then_some(())
+        };
         assert!(poll(Duration::from_secs(10), bound).is_some(), "SIPp does not listen: {}", self.read("errors.log"));
     }
 

@@ -18,6 +18,26 @@ pub fn mu_law(sample: i16) -> u8 {
     !(sign | ((exponent as u8) << 4) | mantissa as u8)
 }
 
+/// A sample of G.711 µ-law.
+pub fn from_mu_law(byte: u8) -> i16 {
+    let byte = !byte;
+    let magnitude = ((i16::from(byte & 0x0f) << 3) + 0x84) << ((byte >> 4) & 7);
+    if byte & 0x80 != 0 { 0x84 - magnitude } else { magnitude - 0x84 }
+}
+
+/// A sample of G.711 A-law.
+pub fn from_a_law(byte: u8) -> i16 {
+    let byte = byte ^ 0x55;
+    let (mantissa, exponent) = (i16::from(byte & 0x0f) << 4, (byte >> 4) & 7);
+    let magnitude = if exponent == 0 { mantissa + 8 } else { (mantissa + 0x108) << (exponent - 1) };
+    if byte & 0x80 != 0 { magnitude } else { -magnitude }
+}
+
+/// Is most of this the tone, and loud enough to be heard?
+pub fn is_loud(samples: &[i16], hertz: f64) -> bool {
+    samples.iter().any(|sample| sample.unsigned_abs() > 500) && share(samples, hertz) > 0.5
+}
+
 /// Which share of the signal's power is at this frequency, 0–1 (Goertzel's filter).
 pub fn share(samples: &[i16], hertz: f64) -> f64 {
     let coefficient = 2.0 * (TAU * hertz / RATE).cos();

@@ -60,7 +60,7 @@ function show(next, headline, subline = "") {
 }
 
 function log(text) {
-  const line = document.createElement("li");
+  const line = document.createElement("p");
   const time = document.createElement("time");
   time.textContent = new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const words = document.createElement("span");

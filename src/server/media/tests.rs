@@ -63,7 +63,7 @@ impl Scene {
         };
         let (sender, events) = channel();
         let report = move |leg, event| _ = sender.send((leg, event));
-        let threads = MediaThreads::start(&config, Clock::start(None), report).unwrap().into();
+        let threads = MediaThreads::start(&config, None, Clock::start(None), report).unwrap().into();
         let call = IdSource::new([3; 32]).call(Timestamp::from_millis(1));
         let user = LegId { call, side: Side::User };
         let scene = Self { threads, events, user, ports: [free_pair(), free_pair()], phones: [phone(), phone()] };

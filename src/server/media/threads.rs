@@ -11,10 +11,11 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 
+use super::browsers::Browsers;
 use super::counters::{Counters, Counts};
 use super::offload::{Kernel, Offload};
 use super::relay::Relay;
-use crate::config::MediaConfig;
+use crate::config::{MediaConfig, WebrtcConfig};
 use crate::media::{MediaCommand, MediaEvent, Recording, Rules};
 use crate::model::{CallId, LegId, Side};
 use crate::server::clock::Clock;
@@ -43,16 +44,29 @@ struct Thread {
 #[derive(Debug)]
 struct Place {
     thread: usize,
-    user: bool,
-    destination: bool,
+    user: Presence,
+    destination: Presence,
+}
+
+/// Whether a leg is on its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    /// A browser's first offer is there and has not been answered.
+    Asked,
+    There,
 }
 
 impl Place {
-    fn has(&mut self, side: Side) -> &mut bool {
+    fn of(&mut self, side: Side) -> &mut Presence {
         match side {
             Side::User => &mut self.user,
             Side::Destination => &mut self.destination,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        [self.user, self.destination] == [Presence::Absent; 2]
     }
 }
 
@@ -107,8 +121,14 @@ impl Desk {
 }
 
 impl MediaThreads {
-    /// Starts them. `events` is called on the media threads and must not block.
-    pub fn start<F>(config: &MediaConfig, clock: Clock, events: F) -> anyhow::Result<Self>
+    /// Starts them; without `browsers` no browser can connect. `events` is called on the media threads and
+    /// must not block.
+    pub fn start<F>(
+        config: &MediaConfig,
+        browsers: Option<&WebrtcConfig>,
+        clock: Clock,
+        events: F,
+    ) -> anyhow::Result<Self>
     where
         F: Fn(LegId, MediaEvent) + Send + Clone + 'static,
     {
@@ -128,7 +148,9 @@ impl MediaThreads {
             .map(|number| {
                 let desk = Arc::new(Desk::new()?);
                 let offload = Offload::new(kernel.clone(), clock);
-                let relay = Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), offload, events.clone())?;
+                let browsers = browsers.map(|config| Browsers::open(config, number, clock)).transpose()?;
+                let relay =
+                    Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), offload, browsers, events.clone())?;
                 let thread = std::thread::Builder::new().name(format!("media-{number}"));
                 Ok(Thread { desk, calls: 0, join: Some(thread.spawn(move || relay.run())?) })
             })
@@ -139,7 +161,8 @@ impl MediaThreads {
     /// Hands a command to the thread of the leg's call. Commands of one call are carried out in order.
     pub fn command(&mut self, leg: LegId, command: MediaCommand) {
         let thread = match &command {
-            MediaCommand::Open { .. } => self.place(leg),
+            MediaCommand::Open { .. } => self.place(leg, Presence::There),
+            MediaCommand::Connect { .. } => self.place(leg, Presence::Asked),
             // A leg that was never opened has no place; any thread can say that it is closed.
             MediaCommand::Remote(_) | MediaCommand::Play(_) | MediaCommand::Close => {
                 self.places.get(&leg.call).map_or(0, |place| place.thread)
@@ -152,25 +175,43 @@ impl MediaThreads {
     pub fn heard(&mut self, leg: LegId, event: &MediaEvent) {
         match event {
             MediaEvent::Closed(_) | MediaEvent::Failed => self.leave(leg),
-            MediaEvent::Digit(_) | MediaEvent::Flowing | MediaEvent::Silent => {}
+            MediaEvent::BrowserAnswer(_) => {
+                if let Some(place) = self.places.get_mut(&leg.call) {
+                    *place.of(leg.side) = Presence::There;
+                }
+            }
+            // An earlier browser lives on.
+            MediaEvent::BrowserRefused(_) => {
+                let place = self.places.get_mut(&leg.call);
+                if place.is_some_and(|place| *place.of(leg.side) == Presence::Asked) {
+                    self.leave(leg);
+                }
+            }
+            MediaEvent::Digit(_)
+            | MediaEvent::Flowing
+            | MediaEvent::Silent
+            | MediaEvent::BrowserUp
+            | MediaEvent::BrowserDown
+            | MediaEvent::Quality(_) => {}
         }
     }
 
     /// The thread of the leg's call, from now on at the latest.
-    fn place(&mut self, leg: LegId) -> usize {
+    fn place(&mut self, leg: LegId, presence: Presence) -> usize {
         let place = self.places.entry(leg.call).or_insert_with(|| {
             let thread = roomiest(self.threads.iter().map(|thread| thread.calls));
             self.threads[thread].calls += 1;
-            Place { thread, user: false, destination: false }
+            Place { thread, user: Presence::Absent, destination: Presence::Absent }
         });
-        *place.has(leg.side) = true;
+        let before = place.of(leg.side);
+        *before = if *before == Presence::There { Presence::There } else { presence };
         place.thread
     }
 
     fn leave(&mut self, leg: LegId) {
         let Some(place) = self.places.get_mut(&leg.call) else { return };
-        *place.has(leg.side) = false;
-        if !(place.user || place.destination) {
+        *place.of(leg.side) = Presence::Absent;
+        if place.is_empty() {
             self.threads[place.thread].calls -= 1;
             self.places.remove(&leg.call);
         }

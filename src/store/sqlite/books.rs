@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, named_params, params};
 
-use super::{answers, json};
+use super::{answers, json, tokens};
 use crate::guardrails::{Account, Refusal, Rules};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
-use crate::store::{Applied, Commit, Committed, Entry, Phase, Write, apply};
+use crate::store::{Applied, Commit, Committed, Entry, Phase, Step, Write, apply};
 
 /// By how much the row of a call grows after its admission, at most, when nothing is out of the ordinary:
 /// the other leg, both dialogs.
@@ -60,6 +60,11 @@ impl Books {
             return Ok(Committed::Refused(Refusal::Unknown));
         };
         let Applied { committed, write } = apply(&mut owner.account, commit);
+        if let (Step::Connect { token, returning }, Some(_)) = (&commit.step, &write)
+            && !tokens::consume(tx, commit.call, *token, *returning, commit.at)?
+        {
+            return Ok(Committed::Spent);
+        }
         if let Some(write) = write {
             write_call(tx, self.next_id, owner.id, commit, &write)?;
             self.next_id += i64::from(write.phase == Phase::Admitted);
@@ -68,6 +73,9 @@ impl Books {
             }
             if let Some(wanted) = &commit.idempotency {
                 answers::insert(tx, wanted, commit.at)?;
+            }
+            if let Some(token) = commit.token.as_ref().filter(|_| write.phase == Phase::Admitted) {
+                tokens::insert(tx, owner.id, commit.call, token, commit.at)?;
             }
         }
         Ok(committed)

@@ -19,6 +19,7 @@ mod queue;
 mod reader;
 mod recover;
 mod schema;
+mod tokens;
 mod writer;
 
 pub use directory::{Declared, KeyInfo};
@@ -35,10 +36,10 @@ use self::directory::Directory;
 use self::queue::Queue;
 use self::reader::Reader;
 use self::writer::{BEAT, Order, Writer};
-use super::{Commit, Committed, Idempotency, Recovered};
+use super::{Commit, Committed, Idempotency, Recovered, TokenState};
 use crate::config::OrganizationConfig;
 use crate::guardrails::{self, Account, Attempt, Preview};
-use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp};
+use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp, TokenDigest};
 
 /// How long an answer that belongs to no commit waits for commits to be written with.
 const ANSWER: Duration = Duration::from_millis(5);
@@ -183,6 +184,12 @@ impl SqliteStore {
     /// The first answer under this key in the last 24 hours.
     pub fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreError> {
         self.reader.find_answer(key, wall_clock())
+    }
+
+    /// What became of a browser's token, issued in the last 24 hours, or of the one whose browser comes back
+    /// with a secret of this digest.
+    pub fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreError> {
+        self.reader.find_token(digest)
     }
 
     /// Stores an answer that belongs to no commit, unless there is one under its key. Returns the one

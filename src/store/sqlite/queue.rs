@@ -39,6 +39,8 @@ pub(super) fn patience(step: &Step) -> Duration {
         // The user has answered and hears nothing until the destination is called. On a busy server it
         // shares the time between two groups all the same.
         Step::PermitLeg(_) => Duration::ZERO,
+        // A browser shows a person that it connects, and two more steps follow before anything rings.
+        Step::Connect { .. } => Duration::ZERO,
         // A request waits for its answer; a phone for its ACK.
         Step::Admit(_) | Step::Keep => SLICE,
         // Reserved seconds ahead; told to nobody but the record.
@@ -242,7 +244,7 @@ mod tests {
             user: UserId("alice".into()),
             from: number,
             to: number,
-            connect: number,
+            connect: Some(number),
         };
         let permit = Step::PermitLeg(LegAttempt { side: Side::Destination, attempt });
         let settle = Step::Settle { cost: Money::ZERO };

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::books::micros;
-use super::{StoreError, answers, schema};
-use crate::model::{CallId, CallRecord, E164, OrganizationId, Status, Timestamp, UserId};
-use crate::store::Idempotency;
+use super::{StoreError, answers, schema, tokens};
+use crate::model::{CallId, CallRecord, E164, OrganizationId, Status, Timestamp, TokenDigest, UserId};
+use crate::store::{Idempotency, TokenState};
 
 /// Which calls to list, newest first. Every field that is `Some` narrows the list.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -94,6 +94,10 @@ impl Reader {
 
     pub fn find_answer(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Idempotency>, StoreError> {
         self.read(|db| answers::find(db, key, now))
+    }
+
+    pub fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreError> {
+        self.read(|db| tokens::find(db, digest))
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::{error, info};
 
 use super::books::{Books, forget, micros, sum_up};
 use super::queue::Queue;
-use super::{answers, recover, wall_clock};
+use super::{answers, recover, tokens, wall_clock};
 use crate::guardrails::{Account, Rules};
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
 use crate::store::{Commit, Committed, Idempotency};
@@ -243,6 +243,7 @@ impl Writer {
             sum_up(db)?;
             db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
             answers::purge(db, now)?;
+            tokens::purge(db, now)?;
         }
         Ok((committed, stand))
     }

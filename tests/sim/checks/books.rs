@@ -15,7 +15,7 @@ use crate::disk::{Tables, Written};
 pub struct Books {
     calls: BTreeMap<CallId, Entry>,
     organizations: BTreeMap<OrganizationId, Sums>,
-    /// Phones A that were dialled: the world dials each once, and repeats that at most with its key.
+    /// Phones B whose calls were admitted: the world dials each once, and repeats that at most with its key.
     dialled: BTreeSet<E164>,
     /// Whose settlement could not be made durable at first.
     failed: BTreeSet<CallId>,
@@ -71,7 +71,7 @@ impl Checks {
         let entry = Entry { status: Status::Queued, reserved: write.reserved, day, terminal: None, ends: 0 };
         let twice = self.books.calls.insert(commit.call, entry).is_some();
         self.unless(!twice, Check::Record, || format!("{} is admitted twice", commit.call));
-        let first = self.books.dialled.insert(commit.record.connect_number);
+        let first = self.books.dialled.insert(commit.record.to_number);
         self.unless(first, Check::Record, || format!("{} is a second call for one dial", commit.call));
         let sums = self.books.organizations.entry(commit.organization.clone()).or_default();
         sums.live.insert(commit.call);

@@ -7,6 +7,7 @@ use revbridge::guardrails::LegPrice;
 use revbridge::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp};
 
 use super::{Check, Checks};
+use crate::browser::{Browser, GRACE};
 use crate::phone::plan::Session;
 use crate::phone::{Fate, Phone, T1};
 use crate::reference;
@@ -21,6 +22,8 @@ pub struct Story<'a> {
     pub b: Option<&'a Phone>,
     pub crashed: bool,
     pub hung_up: bool,
+    /// What was in place of A.
+    pub browser: Option<&'a Browser>,
     pub prices: [LegPrice; 2],
     pub now: Timestamp,
 }
@@ -41,7 +44,15 @@ impl Story<'_> {
         matches!(self.fate(side), Some(Fate::Refused(status)) if with.contains(&status))
     }
 
+    /// A was there, as a phone that answered or as a browser.
+    fn has_user(&self) -> bool {
+        self.answered(Side::User) || self.browser.is_some_and(|browser| browser.offers > 0)
+    }
+
     fn hung_up_by(&self, side: Side) -> bool {
+        if side == Side::User && self.browser.is_some_and(|browser| browser.hung_up) {
+            return true;
+        }
         self.phone(side).is_some_and(|p| p.dialogs.iter().any(|d| d.ended_by_phone))
     }
 
@@ -77,7 +88,7 @@ impl Story<'_> {
             EndReason::Hangup => self.hung_up_by(User) || self.hung_up_by(Destination),
             EndReason::ApiHangup => self.hung_up,
             EndReason::Drained => self.scenario.drain.is_some(),
-            EndReason::MaxDuration => self.answered(User),
+            EndReason::MaxDuration => self.has_user(),
             EndReason::MediaTimeout => self.scenario.media.falls_silent > 0,
             EndReason::MediaFailed => self.scenario.media.open_fails > 0,
             EndReason::LegLost => self.is_rough(),
@@ -98,7 +109,11 @@ impl Story<'_> {
                 let spoke = |p: &Phone| !matches!(p.plan.session, Session::Both);
                 self.refused(*side, &[488]) || self.phone(*side).is_some_and(spoke)
             }),
-            EndReason::SpendLimit => self.answered(User),
+            EndReason::SpendLimit => self.has_user(),
+            EndReason::TokenExpired => self.plan.browser.is_some(),
+            EndReason::BrowserGone => self.plan.browser.as_ref().is_some_and(|browser| {
+                browser.up.is_none_or(|up| up >= GRACE - Duration::from_millis(50)) || !browser.outages.is_empty()
+            }),
             EndReason::SpendLimitExceeded | EndReason::ConcurrencyLimit => tight,
             EndReason::StoreUnavailable => self.scenario.disk.fails > 0 || self.scenario.disk.slow > 0,
             EndReason::ServerRestart => self.crashed,
@@ -129,7 +144,7 @@ impl Checks {
             )
         });
         if record.answered_at.is_some() {
-            let both = story.answered(Side::User) && story.answered(Side::Destination);
+            let both = story.has_user() && story.answered(Side::Destination);
             self.unless(both, Check::Reason, || format!("{call} was answered, by nobody"));
         }
         let blamed = match record.ended_by {
@@ -157,7 +172,8 @@ impl Checks {
     }
 
     fn on_codecs(&mut self, story: &Story<'_>) {
-        let narrow = story.a.is_some_and(|a| a.plan.session == Session::PcmaOnly);
+        let browser = story.plan.browser.as_ref().is_some_and(|browser| browser.pcma_only);
+        let narrow = browser || story.a.is_some_and(|a| a.plan.session == Session::PcmaOnly);
         if let Some(offered) = story.b.and_then(|b| b.offered.as_ref()).filter(|_| narrow) {
             let only = offered.formats.contains(&8) && !offered.formats.contains(&0);
             self.unless(only, Check::Codec, || {

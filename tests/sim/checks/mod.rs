@@ -38,6 +38,12 @@ pub enum Check {
     Spend,
     Legs,
     Rate,
+    /// No INVITE before the browser's audio path stands and, where it dials, before it has.
+    Order,
+    /// A token lets one browser in.
+    Token,
+    /// A browser is told what happens, in order, to the end.
+    Told,
     /// B is offered only what A accepted.
     Codec,
     /// The record says what the phones saw.

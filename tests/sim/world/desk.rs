@@ -28,6 +28,7 @@ impl World {
             );
             return;
         }
+        self.browser_offers(leg, &command);
         let presses = leg.side == Side::User && self.presses(leg);
         let healthy = self.healthy();
         for (wait, leg, event) in self.shell.command(self.now, leg, command, presses, healthy, &mut self.checks) {
@@ -37,7 +38,7 @@ impl World {
 
     pub(super) fn presses(&self, leg: LegId) -> bool {
         let row = self.disk.tables.calls.get(&leg.call);
-        let index = row.and_then(|row| setup::index_of(&row.record.connect_number.text()));
+        let index = row.and_then(|row| setup::index_of(&row.record.to_number.text()));
         index.is_some_and(|index| self.scenario.calls[index].presses)
     }
 
@@ -57,6 +58,14 @@ impl World {
                 Command::Hangup { organization, call: *call }
             }
             Request::Drain => Command::Drain { deadline: Duration::from_secs(10) },
+            Request::Connect(_)
+            | Request::Reconnect(_)
+            | Request::BrowserDial(_)
+            | Request::BrowserHangup(_)
+            | Request::Watch(_) => match self.browser_command(request) {
+                Some(command) => command,
+                None => return,
+            },
         };
         self.trace.say(self.now, || format!("ask      {request:?}"));
         let waiting = self.clients.is_waiting(request);
@@ -91,7 +100,16 @@ impl World {
             }
             _ => {}
         }
-        self.clients.hear(id, reply, &mut self.checks);
+        let Some(request) = self.clients.hear(id, reply, &mut self.checks) else { return };
+        match (request, reply) {
+            (Request::Dial(index), Reply::Dialed { answer, .. } | Reply::Replayed(answer)) => {
+                self.token_issued(index, answer);
+            }
+            (Request::Connect(index) | Request::Watch(index) | Request::Reconnect(index), Reply::Browser(reply)) => {
+                self.browser_replied(index, reply)
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn lower(&mut self, index: usize) {
@@ -152,8 +170,9 @@ impl World {
         let pending = self.clients.pending();
         self.checks.unless(pending == 0, Check::Reply, || format!("{pending} requests have no answer"));
         self.checks.on_tables(&self.disk.tables);
+        self.browsers_finish();
         for row in self.disk.tables.calls.values() {
-            let Some(index) = setup::index_of(&row.record.connect_number.text()) else { continue };
+            let Some(index) = setup::index_of(&row.record.to_number.text()) else { continue };
             let phone = |side| {
                 let number = setup::phone_number(side, index);
                 self.phones.values().find(|p| p.home.side == side && number.ends_with(p.number.trim_start_matches('+')))
@@ -166,6 +185,7 @@ impl World {
                 b: phone(Side::Destination),
                 crashed: self.tally.crashes > 0,
                 hung_up: self.hung_up.contains(&index),
+                browser: self.browsers.get(&index),
                 prices: setup::prices(),
                 now: self.now,
             };
@@ -178,6 +198,7 @@ impl World {
 fn media_name(command: &MediaCommand) -> String {
     match command {
         MediaCommand::Open { port, .. } => format!("open {}", port.0),
+        MediaCommand::Connect { .. } => "connect".into(),
         MediaCommand::Remote(_) => "remote".into(),
         MediaCommand::Play(source) => format!("play {source:?}"),
         MediaCommand::Close => "close".into(),

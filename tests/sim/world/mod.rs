@@ -6,6 +6,7 @@
 //!          └────────────────────────────── events in the future ◀──────────────────────────────┘
 //! ```
 
+mod browsers;
 mod desk;
 mod process;
 mod wire;
@@ -20,6 +21,7 @@ use revbridge::sip::Flow;
 use revbridge::store::Committed;
 use revbridge::switch::{Input, Switch};
 
+use crate::browser::Browser;
 use crate::checks::{Check, Checks};
 use crate::clients::{Clients, Request};
 use crate::disk::Disk;
@@ -55,6 +57,11 @@ enum Event {
         leg: LegId,
         event: MediaEvent,
     },
+    /// Of [`Mutant::FalseUp`].
+    FalseUp {
+        life: u32,
+        leg: LegId,
+    },
     Ask(Request),
     Lower(usize),
     Crash(Duration),
@@ -74,6 +81,8 @@ pub struct Tally {
     pub calls: u64,
     pub invites: u64,
     pub answered: u64,
+    /// Browsers that came in with their token.
+    pub browsers: u64,
     pub crashes: u64,
     pub packets: u64,
     pub lost: u64,
@@ -97,6 +106,8 @@ pub struct World {
     clients: Clients,
     phones: BTreeMap<(Side, String), Phone>,
     hung_up: BTreeSet<usize>,
+    /// By the index of their call.
+    browsers: BTreeMap<usize, Browser>,
     mutant: Option<Mutant>,
     pub checks: Checks,
     pub trace: Trace,
@@ -123,6 +134,7 @@ impl World {
             clients: Clients::default(),
             phones: BTreeMap::new(),
             hung_up: BTreeSet::new(),
+            browsers: BTreeMap::new(),
             mutant,
             checks: Checks::default(),
             trace: Trace::new(traced, now),
@@ -186,6 +198,7 @@ impl World {
         }
         self.tally.packets = self.network.carried;
         self.tally.lost = self.network.lost;
+        self.tally.browsers = self.browsers.values().filter(|browser| browser.secret.is_some()).count() as u64;
         self.tally.invites = self.checks.wire.invites;
         self.tally.calls = self.checks.books.calls() as u64;
         self.tally
@@ -230,9 +243,11 @@ impl World {
             Event::Committed { life, id, committed } if life == self.life => self.committed(id, committed),
             Event::Media { life, leg, event } if life == self.life => {
                 self.trace.say(self.now, || format!("media    {leg:?} {event:?}"));
+                self.browser_is_heard(leg, &event);
                 self.input(Input::Media(leg, event));
             }
-            Event::Committed { .. } | Event::Media { .. } => {}
+            Event::FalseUp { life, leg } if life == self.life => self.input(Input::Media(leg, MediaEvent::BrowserUp)),
+            Event::Committed { .. } | Event::Media { .. } | Event::FalseUp { .. } => {}
             Event::Ask(request) => self.ask(request),
             Event::Lower(index) => self.lower(index),
             Event::Crash(down) => self.crash(down),

@@ -8,6 +8,7 @@ use revbridge::store::{Committed, Step};
 use revbridge::switch::{Input, Output, Switch};
 
 use super::{Event, World};
+use crate::browser::Browser;
 use crate::checks::Check;
 use crate::checks::wire::Granted;
 use crate::clients::Request;
@@ -51,10 +52,16 @@ impl World {
             self.durable(&written);
         }
         self.shell.crash(self.now);
+        self.browsers.values_mut().for_each(Browser::crash);
         for request in self.clients.crash() {
             let again = match request {
                 Request::Dial(index) => self.scenario.calls[index].keyed,
                 Request::Hangup(_) | Request::Drain => true,
+                // A token may be tried again; whoever was in has lost its call.
+                Request::Connect(_) => true,
+                Request::Reconnect(_) | Request::BrowserDial(_) | Request::BrowserHangup(_) | Request::Watch(_) => {
+                    false
+                }
             };
             if again {
                 self.after(down + Duration::from_millis(100), Event::Ask(request));
@@ -150,9 +157,11 @@ impl World {
         });
         self.checks.on_durable(written);
         let permit = match &written.committed {
-            Committed::Admitted { permit, .. } | Committed::Permitted(permit) => permit,
-            _ => return,
+            Committed::Admitted { permit, .. } => permit.as_ref(),
+            Committed::Permitted(permit) => Some(permit),
+            _ => None,
         };
+        let Some(permit) = permit else { return };
         let digits = |number: E164| number.text().digits().to_owned();
         let (to, shown) = (digits(permit.to()), digits(permit.shown().number()));
         self.checks.wire.grant(Granted { leg: permit.leg(), to, shown });
@@ -169,6 +178,7 @@ fn step_name(step: &Step) -> &'static str {
         Step::PermitLeg(_) => "permit leg",
         Step::Extend { .. } => "extend",
         Step::Settle { .. } => "settle",
+        Step::Connect { .. } => "connect",
         Step::Keep => "keep",
     }
 }
@@ -182,6 +192,7 @@ fn committed_name(committed: &Committed) -> String {
         Committed::Refused(refusal) => format!("refused {refusal:?}"),
         Committed::Replayed(_) => "replayed".into(),
         Committed::Conflict { .. } => "conflict".into(),
+        Committed::Spent => "spent".into(),
         Committed::Unavailable => "unavailable".into(),
     }
 }

@@ -32,6 +32,11 @@ impl World {
         };
         self.trace.say(self.now, || format!("S ─▶ {}   {}", side.letter(), message.summary()));
         self.checks.on_sent(side, &message, &bytes, &self.disk.tables);
+        let rings = side == Side::Destination && message.method == rsip::Method::Invite && message.to_tag.is_none();
+        if let Some(leg) = self.checks.wire.legs.get(&message.call_id).copied().filter(|_| rings && is_request(&bytes))
+        {
+            self.browser_first(leg.call);
+        }
         if self.mutant == Some(Mutant::LosesByes) && side == Side::Destination && message.method == rsip::Method::Bye {
             return;
         }
@@ -149,4 +154,8 @@ impl World {
             self.after(wait, Event::ToSwitch(setup::flow(side), bytes.clone()));
         }
     }
+}
+
+fn is_request(bytes: &[u8]) -> bool {
+    !bytes.starts_with(b"SIP/2.0 ")
 }

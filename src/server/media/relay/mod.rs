@@ -1,37 +1,48 @@
-//! One media thread: waits, receives, asks the bridge, sends.
+//! One media thread: waits, receives, asks the bridge, sends. `call` is one call with its sockets, `browser`
+//! what browsers add.
 //!
 //! ```text
 //!            ┌─ nap (only when busy) ◀───────────────────────────┐
 //!            ▼                                                   │
 //!  1 wait for sockets, commands or the next deadline             │
 //!  2 one packet of each ready socket ──▶ verdict ──▶ send        │
+//!    a few of the browsers' ──▶ peer ──▶ verdict ──▶ send        │
 //!  3 deadlines ──▶ tones, reports, silence                       │
-//!  4 commands; calls come and go only here (looked for at every turn)                       │
+//!  4 commands, looked for at every turn: calls come and go here  │
 //!  5 publish the counts ─────────────────────────────────────────┘
 //! ```
+
+mod browser;
+mod call;
+mod token;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, warn};
 
+use call::Call;
+use token::Door;
+pub use token::Token;
+
+use super::browsers::Browsers;
 use super::counters::{Counts, Streams};
-use super::offload::{Lane, Offload};
+use super::offload::Offload;
 use super::pace::Pace;
 use super::ports::Ports;
 use super::threads::Desk;
-use crate::media::{Bridge, Channel, LegStats, MediaCommand, MediaEvent, PACKET, PortPair, Rules, Transmit, Verdict};
+use crate::media::{
+    Bridge, Channel, LegStats, MediaCommand, MediaEvent, PACKET, PortPair, Remote, Rules, Transmit, Verdict,
+};
 use crate::model::{CallId, LegId, Secret, Side, Timestamp};
 use crate::server::clock::Clock;
-use crate::server::poll::{Interest, MAX_READY, Poller};
+use crate::server::poll::{Interest, MAX_READY, Poller, Ready};
 
 /// Longer than any packet that Ethernet carries whole.
 const BUFFER: usize = 2_048;
-const COMMANDS: u64 = u64::MAX;
 /// While it has calls, a thread looks for commands and deadlines by itself, and is not woken for each:
 /// five wakes less for every call, for a few milliseconds that no ear notices. This often when a tone is
 /// played,
@@ -54,38 +65,29 @@ pub struct Relay<F> {
     deadlines: BinaryHeap<Reverse<(Timestamp, usize)>>,
     /// What the kernel relays of these calls.
     offload: Offload,
-    /// Legs whose ports are bound.
+    /// Where browsers come in, if they may.
+    browsers: Option<Browsers>,
+    /// Legs whose ports are bound, or who have a browser.
     legs: u64,
     counts: Counts,
     pace: Pace,
     events: Vec<(Side, MediaEvent)>,
 }
 
-/// One call's audio with its sockets.
-struct Call {
-    id: CallId,
-    bridge: Bridge,
-    user: Option<Ports>,
-    destination: Option<Ports>,
-    /// By side: what that party sends.
-    lanes: [Lane; 2],
-    /// Its earliest entry among the deadlines.
-    wakes_at: Option<Timestamp>,
-}
-
-/// Which socket of a leg is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Rtp,
-    /// The party's own.
-    Party,
-    Rtcp,
-}
-
 impl<F: Fn(LegId, MediaEvent)> Relay<F> {
-    pub fn new(rules: Arc<Rules>, clock: Clock, desk: Arc<Desk>, offload: Offload, report: F) -> io::Result<Self> {
+    pub fn new(
+        rules: Arc<Rules>,
+        clock: Clock,
+        desk: Arc<Desk>,
+        offload: Offload,
+        browsers: Option<Browsers>,
+        report: F,
+    ) -> io::Result<Self> {
         let poller = Poller::new()?;
-        poller.add(&desk.waker, COMMANDS, Interest::Wakes)?;
+        poller.add(&desk.waker, Token::Commands.bits(), Interest::Wakes)?;
+        if let Some(browsers) = &browsers {
+            browsers.register(&poller)?;
+        }
         Ok(Self {
             rules,
             clock,
@@ -97,6 +99,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             slots: HashMap::new(),
             deadlines: BinaryHeap::new(),
             offload,
+            browsers,
             legs: 0,
             counts: Counts::default(),
             pace: Pace::default(),
@@ -119,13 +122,17 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
                 return;
             }
             let now = self.clock.now();
-            for socket in ready.iter().filter(|socket| socket.token != COMMANDS) {
-                self.receive(now, socket.token, &mut buffer);
+            let mut packets = 0;
+            for socket in &ready {
+                packets += self.attend(now, socket, &mut buffer);
+            }
+            if let Some(browsers) = &mut self.browsers {
+                browsers.streams.sweep(now);
             }
             self.pass_deadlines(now);
             self.desk.take(&mut commands);
             commands.drain(..).for_each(|(leg, command)| self.command(now, leg, command));
-            self.pace.count(ready.len());
+            self.pace.count(packets);
             let kernel = self.offload.streams;
             self.counts.streams = Streams { kernel, userspace: self.legs - kernel };
             self.desk.counters.publish(&self.counts);
@@ -134,7 +141,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
 
     /// `None`, for ever, without calls.
     fn until_next_glance(&self, now: Timestamp) -> Option<Duration> {
-        let has_calls = !self.slots.is_empty();
+        let has_calls = !self.slots.is_empty() || self.browsers.as_ref().is_some_and(|all| all.streams.has_strangers());
         if !self.desk.glance(has_calls) {
             return Some(Duration::ZERO);
         }
@@ -143,9 +150,28 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         has_calls.then_some(due.clamp(GLANCE, QUIET_GLANCE))
     }
 
+    /// What a socket is ready for; how many packets that were, or so.
+    fn attend(&mut self, now: Timestamp, socket: &Ready, buffer: &mut [u8]) -> usize {
+        match Token::of(socket.token) {
+            Token::Commands => 0,
+            Token::Leg(slot, side, door) => {
+                self.receive(now, slot, side, door, buffer);
+                1
+            }
+            Token::Browsers => self.receive_datagrams(now, buffer),
+            Token::Listener => {
+                self.accept(now);
+                1
+            }
+            Token::Stream(place) => {
+                self.receive_stream(now, place, socket, buffer);
+                1
+            }
+        }
+    }
+
     /// One packet; a socket that has more is ready again at once.
-    fn receive(&mut self, now: Timestamp, token: u64, buffer: &mut [u8]) {
-        let (slot, side, door) = read_token(token);
+    fn receive(&mut self, now: Timestamp, slot: usize, side: Side, door: Door, buffer: &mut [u8]) {
         let Some(call) = self.calls.get_mut(slot).and_then(Option::as_deref_mut) else { return };
         let Some((length, from)) = call.ports(side).and_then(|ports| door.receive(ports, buffer)) else { return };
         // Judged by up-to-date numbers, and the last to need that for a while.
@@ -153,29 +179,17 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             self.counts.relayed += call.take_back(now, side, &mut self.offload);
         }
         let packet = &mut buffer[..length];
-        let verdict = match door {
-            Door::Rtp | Door::Party => call.bridge.rtp(now, side, from, packet, &mut self.events),
-            Door::Rtcp => call.bridge.rtcp(now, side, from, packet),
-        };
-        match verdict {
-            Verdict::Forward { to, remote, range } => {
-                let sent = call.ports(to).map(|ports| ports.send_rtp(remote, &packet[range]));
-                match sent {
-                    Some(Ok(())) => {
-                        self.counts.relayed += 1;
-                        call.offer(now, side, &mut self.offload);
-                    }
-                    Some(Err(_)) | None => {
-                        self.counts.dropped.send += 1;
-                        call.bridge.unsent(to);
-                    }
-                }
-            }
-            Verdict::Consumed => {}
-            Verdict::Dropped(cause) => self.counts.drop(cause),
+        match door {
+            Door::Rtp | Door::Party => self.relay(now, slot, side, Remote::Phone(from), packet),
+            Door::Rtcp => match call.bridge.rtcp(now, side, from, packet) {
+                Verdict::Dropped(cause) => self.counts.drop(cause),
+                Verdict::Consumed | Verdict::Forward { .. } => {}
+            },
         }
         // A packet at the party's own door cannot have changed where the party is.
-        if door == Door::Rtp {
+        if door == Door::Rtp
+            && let Some(call) = self.calls[slot].as_deref_mut()
+        {
             call.follow(&self.poller, slot, side);
             if call.lane(side.other()).misses(call.bridge.target(side)) {
                 self.counts.relayed += call.take_back(now, side.other(), &mut self.offload);
@@ -184,35 +198,75 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         self.report_events(slot);
     }
 
+    /// A packet of the party of `side`, to the other one if it is to hear it.
+    fn relay(&mut self, now: Timestamp, slot: usize, side: Side, from: Remote, packet: &mut [u8]) {
+        let Some(call) = self.calls[slot].as_deref_mut() else { return };
+        match call.bridge.rtp(now, side, from, packet, &mut self.events) {
+            Verdict::Forward { to, remote: Remote::Phone(at), range } => {
+                match call.send(to, Channel::Rtp, at, &packet[range]) {
+                    Ok(()) => {
+                        self.counts.relayed += 1;
+                        call.offer(now, side, &mut self.offload);
+                    }
+                    Err(_) => {
+                        self.counts.dropped.send += 1;
+                        call.bridge.unsent(to);
+                    }
+                }
+            }
+            Verdict::Forward { to, remote: Remote::Browser, range } => {
+                self.counts.relayed += 1;
+                self.send_to_browser(now, slot, to, &packet[range]);
+            }
+            Verdict::Consumed => {}
+            Verdict::Dropped(cause) => self.counts.drop(cause),
+        }
+    }
+
     fn pass_deadlines(&mut self, now: Timestamp) {
         while let Some(&Reverse((at, slot))) = self.deadlines.peek().filter(|Reverse((at, _))| *at <= now) {
             self.deadlines.pop();
             let Some(call) = self.calls[slot].as_deref_mut().filter(|call| call.wakes_at == Some(at)) else { continue };
             call.wakes_at = None;
+            self.elapse(now, slot);
             self.poll(now, slot);
         }
     }
 
     /// Sends and reports what is due of a call.
     fn poll(&mut self, now: Timestamp, slot: usize) {
-        let Some(call) = self.calls[slot].as_deref_mut() else { return };
-        self.counts.relayed += call.refresh(&self.offload);
+        if let Some(call) = self.calls[slot].as_deref_mut() {
+            self.counts.relayed += call.refresh(&self.offload);
+        }
         let mut buffer = [0; PACKET];
-        while let Some(transmit) = call.bridge.poll(now, &mut buffer, &mut self.events) {
-            if call.send(&transmit, &buffer).is_err() {
-                self.counts.dropped.send += 1;
-                if transmit.channel == Channel::Rtp {
-                    call.bridge.unsent(transmit.side);
+        while let Some(call) = self.calls[slot].as_deref_mut()
+            && let Some(transmit) = call.bridge.poll(now, &mut buffer, &mut self.events)
+        {
+            let Transmit { side, channel, remote, length } = transmit;
+            match remote {
+                Remote::Browser => self.send_to_browser(now, slot, side, &buffer[..length]),
+                Remote::Phone(at) if call.send(side, channel, at, &buffer[..length]).is_err() => {
+                    self.counts.dropped.send += 1;
+                    if channel == Channel::Rtp {
+                        call.bridge.unsent(side);
+                    }
                 }
+                Remote::Phone(_) => {}
             }
         }
-        if let Some(at) = call.bridge.next_timeout()
+        self.schedule(slot);
+        self.report_events(slot);
+    }
+
+    /// Sees to it that the call is asked again in time.
+    fn schedule(&mut self, slot: usize) {
+        let Some(call) = self.calls[slot].as_deref_mut() else { return };
+        if let Some(at) = call.next_timeout()
             && call.wakes_at.is_none_or(|earlier| at < earlier)
         {
             call.wakes_at = Some(at);
             self.deadlines.push(Reverse((at, slot)));
         }
-        self.report_events(slot);
     }
 
     fn command(&mut self, now: Timestamp, leg: LegId, command: MediaCommand) {
@@ -223,6 +277,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         }
         match command {
             MediaCommand::Open { port, secret } => self.open(now, leg, port, secret),
+            MediaCommand::Connect { offer, secret } => self.connect(now, leg, &offer, secret),
             MediaCommand::Close => self.close(now, leg),
             MediaCommand::Remote(agreed) => self.with(now, leg, |bridge| bridge.remote(now, leg.side, &agreed)),
             MediaCommand::Play(source) => self.with(now, leg, |bridge| bridge.play(now, leg.side, source)),
@@ -241,8 +296,8 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
     fn open(&mut self, now: Timestamp, leg: LegId, port: PortPair, secret: Secret) {
         let slot = self.slot(leg.call);
         let opened = Ports::bind(self.rules.address, port).and_then(|ports| {
-            self.poller.add(&ports.rtp, token(slot, leg.side, Door::Rtp), Interest::Read)?;
-            self.poller.add(&ports.rtcp, token(slot, leg.side, Door::Rtcp), Interest::Read)?;
+            self.poller.add(&ports.rtp, Token::Leg(slot, leg.side, Door::Rtp).bits(), Interest::Read)?;
+            self.poller.add(&ports.rtcp, Token::Leg(slot, leg.side, Door::Rtcp).bits(), Interest::Read)?;
             Ok(ports)
         });
         let Some(call) = self.calls[slot].as_deref_mut() else { return };
@@ -260,13 +315,16 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
     }
 
     fn close(&mut self, now: Timestamp, leg: LegId) {
+        if let Some(&slot) = self.slots.get(&leg.call) {
+            self.dismiss(now, slot, leg.side);
+        }
         let stats = self.slots.get(&leg.call).copied().and_then(|slot| {
             let call = self.calls[slot].as_deref_mut()?;
             let mut buffer = [0; PACKET];
             let (stats, bye) = call.bridge.close(now, leg.side, &mut buffer)?;
-            if let Some(bye) = bye {
+            if let Some(Transmit { side, channel, remote: Remote::Phone(at), length }) = bye {
                 // The last word; nobody is left to hear that it did not arrive.
-                let _ = call.send(&bye, &buffer);
+                let _ = call.send(side, channel, at, &buffer[..length]);
             }
             self.legs -= u64::from(call.ports_mut(leg.side).take().is_some());
             self.counts.lost += stats.lost;
@@ -282,9 +340,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
         if let Some(&slot) = self.slots.get(&id) {
             return slot;
         }
-        let bridge = Bridge::new(Arc::clone(&self.rules));
-        let call =
-            Box::new(Call { id, bridge, user: None, destination: None, lanes: Default::default(), wakes_at: None });
+        let call = Box::new(Call::new(id, Bridge::new(Arc::clone(&self.rules))));
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.calls.push(None);
             self.calls.len() - 1
@@ -310,107 +366,4 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
             (self.report)(LegId { call: call.id, side }, event);
         }
     }
-}
-
-impl Call {
-    fn ports(&self, side: Side) -> Option<&Ports> {
-        match side {
-            Side::User => self.user.as_ref(),
-            Side::Destination => self.destination.as_ref(),
-        }
-    }
-
-    fn ports_mut(&mut self, side: Side) -> &mut Option<Ports> {
-        match side {
-            Side::User => &mut self.user,
-            Side::Destination => &mut self.destination,
-        }
-    }
-
-    fn lane(&self, side: Side) -> &Lane {
-        &self.lanes[side as usize]
-    }
-
-    /// The kernel may go on with what this party sends.
-    fn offer(&mut self, now: Timestamp, side: Side, offload: &mut Offload) {
-        if let [Some(by), Some(out)] = [side, side.other()].map(|side| self.ports(side).map(|ports| ports.local)) {
-            offload.offer(now, &self.bridge, side, [by, out], &mut self.lanes[side as usize]);
-        }
-    }
-
-    fn take_back(&mut self, now: Timestamp, side: Side, offload: &mut Offload) -> u64 {
-        offload.take_back(now, &mut self.bridge, side, &mut self.lanes[side as usize])
-    }
-
-    fn refresh(&mut self, offload: &Offload) -> u64 {
-        let mut refresh = |side: Side| offload.refresh(&mut self.bridge, side, &mut self.lanes[side as usize]);
-        refresh(Side::User) + refresh(Side::Destination)
-    }
-
-    fn send(&self, transmit: &Transmit, buffer: &[u8]) -> io::Result<()> {
-        let ports = self.ports(transmit.side).ok_or(io::ErrorKind::NotConnected)?;
-        let packet = &buffer[..transmit.length];
-        match transmit.channel {
-            Channel::Rtp => ports.send_rtp(transmit.remote, packet),
-            Channel::Rtcp => ports.send_rtcp(transmit.remote, packet),
-        }
-    }
-
-    /// Gives a party that has just been found a socket of its own.
-    fn follow(&mut self, poller: &Poller, slot: usize, side: Side) {
-        let latched = self.bridge.latched(side);
-        let Some(ports) = self.ports_mut(side) else { return };
-        if !ports.lags_behind(latched) {
-            return;
-        }
-        let followed = latched.map_or(Ok(false), |at| ports.follow(at)).and_then(|is_new| match &ports.party {
-            Some(party) if is_new => poller.add(&party.socket, token(slot, side, Door::Party), Interest::Read),
-            Some(_) | None => Ok(()),
-        });
-        if let Err(error) = followed {
-            warn!(call = %self.id, %error, "a party has no socket of its own; its audio goes on by the shared one");
-            if let Some(ports) = self.ports_mut(side) {
-                ports.party = None;
-                ports.shares = true;
-            }
-        }
-    }
-}
-
-impl Door {
-    /// The next packet and where it came from.
-    fn receive(self, ports: &Ports, buffer: &mut [u8]) -> Option<(usize, std::net::SocketAddr)> {
-        let from_anybody = |socket: &UdpSocket, buffer: &mut [u8]| socket.recv_from(buffer).ok();
-        match self {
-            Door::Rtp => from_anybody(&ports.rtp, buffer),
-            Door::Rtcp => from_anybody(&ports.rtcp, buffer),
-            Door::Party => {
-                let party = ports.party.as_ref()?;
-                Some((party.socket.recv(buffer).ok()?, party.to))
-            }
-        }
-    }
-}
-
-fn token(slot: usize, side: Side, door: Door) -> u64 {
-    let side = match side {
-        Side::User => 0,
-        Side::Destination => 1,
-    };
-    let door = match door {
-        Door::Rtp => 0,
-        Door::Party => 1,
-        Door::Rtcp => 2,
-    };
-    (slot as u64) << 3 | side << 2 | door
-}
-
-fn read_token(token: u64) -> (usize, Side, Door) {
-    let side = if token & 4 == 0 { Side::User } else { Side::Destination };
-    let door = match token & 3 {
-        0 => Door::Rtp,
-        1 => Door::Party,
-        _ => Door::Rtcp,
-    };
-    ((token >> 3) as usize, side, door)
 }
