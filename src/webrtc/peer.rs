@@ -27,7 +27,7 @@ use str0m::ice::StunMessage;
 use str0m::media::{Frequency, MediaKind, Mid};
 use str0m::net::{DatagramSend, Protocol, Receive};
 use str0m::rtp::RtpWrite;
-use str0m::{Candidate, Event, Input, Rtc, RtcConfig};
+use str0m::{Candidate, Event, Input, Reason, Rtc, RtcConfig};
 
 use super::answer::Answer;
 use super::names::{as_str0m, credentials, derive};
@@ -49,6 +49,10 @@ const REPORTS: Duration = Duration::from_secs(5);
 const SENDING: usize = 8;
 /// After a failure that str0m survived.
 const AGAIN: Duration = Duration::from_millis(100);
+/// str0m may ask for this very moment; it gets the next.
+const TICK: Duration = Duration::from_millis(5);
+/// Its pacer asks for this very moment after each packet.
+const PACING: Duration = Duration::from_secs(1);
 /// A stream is never called paused; our own silence tells.
 const NEVER: Duration = Duration::from_secs(366 * 24 * 3_600);
 
@@ -254,7 +258,11 @@ impl Peer {
         loop {
             match self.rtc.poll_output() {
                 Ok(str0m::Output::Timeout(at)) => {
-                    self.due = Some(self.site.timeline.timestamp(at));
+                    // There is nothing to be paced; what str0m wants to look at it will see with the next packet.
+                    self.due = Some(match self.rtc.last_timeout_reason() {
+                        Reason::Pacer(_) => now + PACING,
+                        _ => self.site.timeline.timestamp(at).max(now + TICK),
+                    });
                     return self.turn(now);
                 }
                 Ok(str0m::Output::Transmit(transmit)) => {

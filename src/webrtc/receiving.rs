@@ -37,7 +37,8 @@ impl Receiving {
         if let Some(former) = self.trial.replace(ssrc) {
             streams.remove_stream_rx(former.into());
         }
-        streams.expect_stream_rx(ssrc.into(), None, mid, None);
+        // Not agreed, and audio that is sent again comes too late.
+        streams.expect_stream_rx(ssrc.into(), None, mid, None).suppress_nack(true);
         true
     }
 

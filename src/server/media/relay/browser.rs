@@ -147,7 +147,6 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
 
     /// Carries out all that a browser's peer has to say.
     pub(super) fn drive(&mut self, now: Timestamp, slot: usize, side: Side) {
-        let mut packet = [0; BUFFER];
         let mut turned = false;
         loop {
             let Some(call) = self.calls[slot].as_deref_mut() else { return };
@@ -157,6 +156,7 @@ impl<F: Fn(LegId, MediaEvent)> Relay<F> {
                     self.counts.dropped.send += u64::from(!matches!(sent, Some(Ok(()))));
                 }
                 Some(Output::Rtp(plain)) => {
+                    let mut packet = [0; BUFFER];
                     if let Some(length) = plain.write(&mut packet) {
                         self.relay(now, slot, side, Remote::Browser, &mut packet[..length]);
                     }
