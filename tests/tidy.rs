@@ -308,6 +308,28 @@ fn files_are_tidy() {
     report(&others, style);
 }
 
+/// Whether two versions of a place stand side by side.
+fn is_unfinished_merge(text: &str) -> bool {
+    text.lines().any(|line| ["<".repeat(7), ">".repeat(7)].iter().any(|mark| line.starts_with(&format!("{mark} "))))
+}
+
+#[test]
+fn no_file_holds_an_unfinished_merge() {
+    assert!(is_unfinished_merge("one\n<<<<<<< HEAD\ntwo") && !is_unfinished_merge("one << 7\n=======\n"));
+    let mut found = Vec::new();
+    for name in ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", "docs", "scripts", "sipp-scenarios"]
+        .into_iter()
+        .chain(["sdk/src", "sdk/test", "sdk/README.md", "Makefile", "README.md", "CHANGELOG.md", "Cargo.toml", ".ci"])
+    {
+        walk(&root().join(name), &mut |path, text| {
+            if !path.ends_with("tests/tidy.rs") && is_unfinished_merge(text) {
+                found.push(path.display().to_string());
+            }
+        });
+    }
+    assert!(found.is_empty(), "unfinished merges in {found:?}");
+}
+
 #[test]
 fn no_file_names_the_machine_it_was_written_on() {
     // Where this checkout lies, and where people's own folders are.
