@@ -37,33 +37,33 @@ pub fn run(kind: &str, calls: usize, phones: [SocketAddr; 2]) -> anyhow::Result<
     let mut threads = MediaThreads::start(&config, browsers.as_ref(), Clock::start(None), report)?;
     let mut ids = IdSource::new([7; 32]);
     let all: Vec<_> = (0..calls).map(|_| ids.call(Timestamp::from_millis(1))).collect();
-    for (n, &call) in all.iter().enumerate() {
-        let mut line = String::new();
-        for (side, phone) in Side::BOTH.into_iter().zip(phones) {
-            if side == Side::User && browsers.is_some() {
-                continue;
-            }
-            let leg = LegId { call, side };
-            let port = PortPair(ports.0 + 4 * n as u16 + 2 * side as u16);
-            threads.command(leg, MediaCommand::Open { port, secret: ids.secret() });
-            threads.command(leg, MediaCommand::Remote(agreed(phone)));
-            threads.command(leg, MediaCommand::Play(Source::Peer));
-            line += &format!(" {}", port.0);
+    let port = |call: usize, side: Side| PortPair(ports.0 + 4 * call as u16 + 2 * side as u16);
+    let open = |threads: &mut MediaThreads, ids: &mut IdSource, call: usize, side: Side| {
+        let leg = LegId { call: all[call], side };
+        threads.command(leg, MediaCommand::Open { port: port(call, side), secret: ids.secret() });
+        threads.command(leg, MediaCommand::Remote(agreed(phones[side as usize])));
+        threads.command(leg, MediaCommand::Play(Source::Peer));
+    };
+    for call in 0..calls {
+        println!("ports {} {}", port(call, Side::User).0, port(call, Side::Destination).0);
+        if browsers.is_none() {
+            Side::BOTH.into_iter().for_each(|side| open(&mut threads, &mut ids, call, side));
         }
-        println!("ports{line}");
     }
     println!("ready");
     for line in std::io::stdin().lines() {
         let line = line?;
         let (number, offer) = line.split_once(' ').context("a number and an offer")?;
         let offer = Box::new(BrowserOffer::parse(&String::from_utf8(hex::decode(offer)?)?)?);
-        let leg = LegId { call: all[number.parse::<usize>()?], side: Side::User };
+        let call = number.parse()?;
+        let leg = LegId { call: all[call], side: Side::User };
         threads.command(leg, MediaCommand::Connect { offer, secret: ids.secret() });
         threads.command(leg, MediaCommand::Play(Source::Peer));
         let answer = events.iter().find_map(|(of, event)| match event {
             MediaEvent::BrowserAnswer(answer) if of == leg => Some(answer),
             _ => None,
         });
+        open(&mut threads, &mut ids, call, Side::Destination);
         println!("{}", hex::encode(answer.context("no answer")?.as_bytes()));
     }
     Ok(())
@@ -84,7 +84,7 @@ pub struct Server {
     process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
-    /// By call: the ports of its phones, the last one of side B.
+    /// By call: the ports of its phones. A browser's call has no port of side A.
     pub ports: Vec<Vec<SocketAddr>>,
 }
 

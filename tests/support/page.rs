@@ -61,7 +61,16 @@ pub struct Heard {
 impl Page {
     /// With these payload types for audio, and these addresses.
     pub fn new(now: Instant, audio: &[u8], addresses: &[(Protocol, SocketAddr)]) -> Self {
-        let mut config = RtcConfig::new().set_rtp_mode(true).clear_codecs().enable_raw_packets(true);
+        Self::made(now, audio, addresses, true)
+    }
+
+    /// One that does not keep the reports that come, which is cheaper.
+    pub fn plain(now: Instant, audio: &[u8], addresses: &[(Protocol, SocketAddr)]) -> Self {
+        Self::made(now, audio, addresses, false)
+    }
+
+    fn made(now: Instant, audio: &[u8], addresses: &[(Protocol, SocketAddr)], keeps_reports: bool) -> Self {
+        let mut config = RtcConfig::new().set_rtp_mode(true).clear_codecs().enable_raw_packets(keeps_reports);
         for payload_type in audio {
             config = match *payload_type {
                 PCMU => config.enable_pcmu(true, false),

@@ -12,7 +12,7 @@ use super::streams::Streams;
 use crate::config::WebrtcConfig;
 use crate::model::Side;
 use crate::server::clock::Clock;
-use crate::server::poll::{Interest, Poller};
+use crate::server::poll::{Interest, MAX_READY, Poller};
 use crate::webrtc::{Demux, Site, Transmit, Via};
 
 /// A fifth of a second of 2,000 browsers, as the system counts a small packet; it may grant less.
@@ -34,8 +34,9 @@ pub struct Browsers {
 #[derive(Debug)]
 pub struct Share(usize);
 
-/// Other sockets have their turn after this many.
-const LARGEST: usize = 32;
+/// Other sockets have their turn after this many: as many of them as one wait reports. With less, a thread
+/// that has fallen behind would take the phones' packets and leave the browsers'.
+const LARGEST: usize = MAX_READY;
 
 impl Share {
     pub fn size(&self) -> usize {
@@ -104,10 +105,10 @@ mod tests {
     #[test]
     fn a_share_follows_what_there_is() {
         let mut share = Share(1);
-        let sizes = [1, 2, 4, 8, 16, 32, 32, 5, 3, 0, 1].map(|count| {
+        let sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 5, 3, 0, 1].map(|count| {
             share.took(count);
             share.size()
         });
-        assert_eq!(sizes, [2, 4, 8, 16, 32, 32, 32, 5, 3, 1, 2]);
+        assert_eq!(sizes, [2, 4, 8, 16, 32, 64, 128, 256, 256, 5, 3, 1, 2]);
     }
 }

@@ -21,9 +21,12 @@ use crate::model::{CallId, LegId, Side};
 use crate::server::clock::Clock;
 use crate::server::poll::Waker;
 
-/// Calls that one thread takes before the next gets one: 50,000 packets a second, which is about half of
-/// what a core relays.
-const FULL: usize = 500;
+/// What one thread takes before the next gets a call, in halves of a phones' call: 50,000 packets a second,
+/// which is about half of what a core relays.
+const FULL: usize = 1_000;
+/// A call of two phones, and one of a browser and a phone: decision 10 has the measurement.
+const PHONES: usize = 2;
+const BROWSER: usize = 5;
 
 /// All media threads. They end when this is dropped.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub struct MediaThreads {
 #[derive(Debug)]
 struct Thread {
     desk: Arc<Desk>,
-    calls: usize,
+    load: usize,
     join: Option<JoinHandle<()>>,
 }
 
@@ -44,6 +47,7 @@ struct Thread {
 #[derive(Debug)]
 struct Place {
     thread: usize,
+    load: usize,
     user: Presence,
     destination: Presence,
 }
@@ -152,7 +156,7 @@ impl MediaThreads {
                 let relay =
                     Relay::new(Arc::clone(&rules), clock, Arc::clone(&desk), offload, browsers, events.clone())?;
                 let thread = std::thread::Builder::new().name(format!("media-{number}"));
-                Ok(Thread { desk, calls: 0, join: Some(thread.spawn(move || relay.run())?) })
+                Ok(Thread { desk, load: 0, join: Some(thread.spawn(move || relay.run())?) })
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { threads, places: HashMap::new() })
@@ -199,10 +203,16 @@ impl MediaThreads {
     /// The thread of the leg's call, from now on at the latest.
     fn place(&mut self, leg: LegId, presence: Presence) -> usize {
         let place = self.places.entry(leg.call).or_insert_with(|| {
-            let thread = roomiest(self.threads.iter().map(|thread| thread.calls));
-            self.threads[thread].calls += 1;
-            Place { thread, user: Presence::Absent, destination: Presence::Absent }
+            let thread = roomiest(self.threads.iter().map(|thread| thread.load));
+            let load = if presence == Presence::Asked { BROWSER } else { PHONES };
+            self.threads[thread].load += load;
+            Place { thread, load, user: Presence::Absent, destination: Presence::Absent }
         });
+        // The phone may have been there first.
+        if presence == Presence::Asked && place.load < BROWSER {
+            self.threads[place.thread].load += BROWSER - place.load;
+            place.load = BROWSER;
+        }
         let before = place.of(leg.side);
         *before = if *before == Presence::There { Presence::There } else { presence };
         place.thread
@@ -212,7 +222,7 @@ impl MediaThreads {
         let Some(place) = self.places.get_mut(&leg.call) else { return };
         *place.of(leg.side) = Presence::Absent;
         if place.is_empty() {
-            self.threads[place.thread].calls -= 1;
+            self.threads[place.thread].load -= place.load;
             self.places.remove(&leg.call);
         }
     }
@@ -243,9 +253,9 @@ impl Drop for MediaThreads {
     }
 }
 
-/// The first thread that is not full, or the one with the fewest calls.
-fn roomiest(calls: impl Iterator<Item = usize>) -> usize {
-    calls.enumerate().min_by_key(|(_, calls)| calls.saturating_sub(FULL - 1)).map_or(0, |(thread, _)| thread)
+/// The first thread that is not full, or the one with the least to do.
+fn roomiest(loads: impl Iterator<Item = usize>) -> usize {
+    loads.enumerate().min_by_key(|(_, load)| load.saturating_sub(FULL - 1)).map_or(0, |(thread, _)| thread)
 }
 
 #[cfg(test)]
@@ -254,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_filled_before_the_next() {
-        let next = |calls: &[usize]| roomiest(calls.iter().copied());
+        let next = |loads: &[usize]| roomiest(loads.iter().copied());
         assert_eq!(next(&[0, 0]), 0);
         assert_eq!(next(&[FULL - 1, 0]), 0);
         assert_eq!(next(&[FULL, 0]), 1);
