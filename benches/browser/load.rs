@@ -114,7 +114,7 @@ impl Load {
         packet[8..12].copy_from_slice(&(call as u32 + 1).to_be_bytes());
         let _ = self.phones[side].send_to(&packet, self.ports[side][call]);
         // Asking costs as much as sending, and what waits is not lost.
-        if call % 8 == 0 {
+        if call.is_multiple_of(8) {
             self.drain();
         }
     }
