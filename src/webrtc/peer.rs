@@ -266,7 +266,7 @@ impl Peer {
                     return self.turn(now);
                 }
                 Ok(str0m::Output::Transmit(transmit)) => {
-                    if let Some(to) = self.target(&transmit) {
+                    if let Some(to) = self.target(now, &transmit) {
                         return Some(Output::Transmit(Transmit { to, bytes: transmit.contents }));
                     }
                 }
@@ -336,7 +336,9 @@ impl Peer {
                 // Timestamp units, of which there are eight in a millisecond.
                 let jitter_ms = remote.jitter / 8;
                 let rtt_ms = stats.rtt.map(|rtt| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX));
-                Output::Report(BrowserReport { lost: remote.packets_lost, jitter_ms, rtt_ms })
+                // 24 bits, signed: more came than was sent when the network doubles packets.
+                let lost = Some(remote.packets_lost).filter(|lost| *lost < 1 << 23).unwrap_or(0);
+                Output::Report(BrowserReport { lost, jitter_ms, rtt_ms })
             }),
             // The page has closed its side. str0m winds up.
             Event::Closed => {
@@ -350,8 +352,7 @@ impl Peer {
 
     /// Whether what has happened makes a difference to the leg.
     fn turn(&mut self, now: Timestamp) -> Option<Output> {
-        let is_there = self.heard.is_some_and(|heard| now.since(heard) < SILENCE);
-        let stands = self.secured && self.path.selected.is_some() && is_there && self.rtc.is_alive();
+        let stands = self.secured && self.path.selected.is_some() && self.is_there(now) && self.rtc.is_alive();
         let failed = !self.rtc.is_alive() || now >= self.since + ARRIVAL;
         let (state, output) = match self.state {
             State::Connecting | State::Down if stands => (State::Up, Output::Up),
@@ -363,8 +364,13 @@ impl Peer {
         Some(output)
     }
 
-    /// STUN is answered to where it came from, everything else goes where the browser wants it.
-    fn target(&self, transmit: &str0m::net::Transmit) -> Option<Source> {
+    fn is_there(&self, now: Timestamp) -> bool {
+        self.heard.is_some_and(|heard| now.since(heard) < SILENCE)
+    }
+
+    /// STUN is answered to where it came from, everything else goes where the browser wants it. One that is
+    /// not heard is sent no audio and no reports either (RFC 7675 §5.1).
+    fn target(&self, now: Timestamp, transmit: &str0m::net::Transmit) -> Option<Source> {
         let via = match transmit.proto {
             Protocol::Udp => Via::Udp,
             Protocol::Tcp => Via::Tcp,
@@ -372,6 +378,7 @@ impl Peer {
         };
         match transmit.contents.first() {
             Some(0..=3) => Some(Source { via, address: transmit.destination }),
+            Some(128..) if !self.is_there(now) => None,
             Some(_) | None => self.path.selected,
         }
     }

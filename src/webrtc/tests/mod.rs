@@ -32,6 +32,8 @@ struct Pair {
     heard: Vec<Header>,
     turns: Vec<bool>,
     reports: Vec<BrowserReport>,
+    /// How many datagrams of audio and reports we sent.
+    sent: usize,
     /// On their way to us, for one step.
     late: Vec<Vec<u8>>,
     /// What the page has sent, as it was sent.
@@ -67,6 +69,7 @@ impl Pair {
             heard: Vec::new(),
             turns: Vec::new(),
             reports: Vec::new(),
+            sent: 0,
             late: Vec::new(),
             wire: Vec::new(),
         }
@@ -99,6 +102,7 @@ impl Pair {
         while let Some(output) = self.peer.poll(self.now) {
             match output {
                 Output::Transmit(transmit) if transmit.to.address == self.at => {
+                    self.sent += usize::from(transmit.bytes[0] > 127);
                     let now = self.instant();
                     self.page.receive(now, Protocol::Udp, address(SERVER), address(BROWSER), &transmit.bytes);
                 }
@@ -151,6 +155,14 @@ impl Pair {
         }
     }
 
+    /// We speak, and the page is not reached and not heard.
+    fn talk_to_nobody(&mut self, packets: u16) {
+        for sequence in 0..packets {
+            self.tell(1_000 + sequence, 0x22);
+            self.run_while(20, false);
+        }
+    }
+
     /// A packet from the other side of the call.
     fn tell(&mut self, sequence: u16, fill: u8) {
         let timestamp = u32::from(sequence) * 160;
@@ -200,6 +212,9 @@ fn silence_is_down_and_a_word_is_up_again() {
     assert_eq!(pair.turns, [true]);
     pair.run_while(300, false);
     assert_eq!(pair.turns, [true, false]);
+    let sent = pair.sent;
+    pair.talk_to_nobody(100);
+    assert_eq!(pair.sent, sent, "nobody has consented");
     pair.run(5_000);
     assert_eq!(pair.turns, [true, false, true], "the page had not given up yet");
     pair.run_while(60_000, false);
