@@ -1,5 +1,6 @@
 //! One call: its record, and its end.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -26,7 +27,7 @@ pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<Str
 }
 
 /// What is no id cannot exist either.
-fn id_of(text: &str) -> Result<CallId, Problem> {
+pub fn id_of<T: FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 

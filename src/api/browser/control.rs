@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::super::answer::{Data, Problem, json};
+use super::super::calls::id_of;
 use super::super::fields::Fields;
 use super::super::{Api, body};
 use super::answers;
@@ -30,7 +31,7 @@ pub async fn dial(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let connection = parse(&connection)?;
+    let connection = id_of(&connection)?;
     let mut fields = Fields::new(body::optional(&headers, body, api.read_timeout).await?);
     let to = fields.number("to_number");
     fields.finish()?;
@@ -50,7 +51,7 @@ pub async fn hangup(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let connection = parse(&connection)?;
+    let connection = id_of(&connection)?;
     Fields::new(body::optional(&headers, body, api.read_timeout).await?).finish()?;
     let (call_id, status) = end(&api, secret, connection).await?;
     Ok(Data { data: Standing { call_id, status } }.into_response())
@@ -62,12 +63,8 @@ pub async fn delete(
     secret: Returning,
     UrlPath(connection): UrlPath<String>,
 ) -> Result<StatusCode, Problem> {
-    end(&api, secret, parse(&connection)?).await?;
+    end(&api, secret, id_of(&connection)?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn parse(connection: &str) -> Result<ConnectionId, Problem> {
-    connection.parse().map_err(|_| Problem::not_found())
 }
 
 async fn end(api: &Api, secret: Returning, connection: ConnectionId) -> Result<(CallId, Status), Problem> {

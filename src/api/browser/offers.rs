@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::super::answer::Problem;
+use super::super::calls::id_of;
 use super::super::{Api, body};
 use super::answers;
 use super::secret::{Opening, Returning, ask, browsers, find};
@@ -40,7 +41,7 @@ pub async fn join(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let room: RoomName = room.parse().map_err(|_| Problem::not_found())?;
+    let room: RoomName = id_of(&room)?;
     open(&api, token, Path::Join, Some(room), &headers, body).await
 }
 
@@ -90,7 +91,7 @@ pub async fn reconnect(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let connection: ConnectionId = connection.parse().map_err(|_| Problem::not_found())?;
+    let connection: ConnectionId = id_of(&connection)?;
     let offer = offer(&api, &headers, body).await?;
     match secret.ask(&api, BrowserCommand::Reconnect { connection, offer }).await? {
         BrowserReply::Answer(answer) => {

@@ -18,6 +18,7 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::answer::Problem;
+use super::super::calls::id_of;
 use super::super::{Api, Busy, refusal};
 use super::secret::{Returning, browsers};
 use super::{answers, view};
@@ -35,7 +36,7 @@ pub async fn events(
     UrlPath(connection): UrlPath<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let connection: ConnectionId = connection.parse().map_err(|_| Problem::not_found())?;
+    let connection: ConnectionId = id_of(&connection)?;
     let seen = last_event_id(&headers)?;
     // From the beginning there is always something, so this is answered at once.
     let all = match secret.ask(&api, BrowserCommand::Watch { connection, after: 0 }).await? {
