@@ -16,6 +16,7 @@
 //! server
 //! api
 //! store::sqlite
+//! store::engine
 //! switch
 //! sip   webrtc   call        side by side: they know each other only through `leg`
 //! leg   store

@@ -1,5 +1,6 @@
 //! Who asks, and may they: `Authorization: Bearer KEY`, and the scope that each path needs.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -7,8 +8,21 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode, request::Parts};
 use sha2::{Digest, Sha256};
 
+use super::Api;
 use super::answer::Problem;
-use super::{Api, Caller};
+use crate::store::KeyInfo;
+
+/// Whose key a request carries.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Arc<KeyInfo>);
+
+impl Deref for Caller {
+    type Target = KeyInfo;
+
+    fn deref(&self) -> &KeyInfo {
+        &self.0
+    }
+}
 
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
@@ -16,7 +30,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let key = bearer_of(&parts.headers).ok_or_else(unauthorized)?;
         // The digest is looked up, never the key: how long that takes says nothing of how much of a key is right.
-        api.reads.authenticate(&Sha256::digest(key).into()).ok_or_else(unauthorized)
+        api.store.authenticate(&Sha256::digest(key).into()).map(Self).ok_or_else(unauthorized)
     }
 }
 

@@ -13,8 +13,8 @@ use super::answer::{Data, Problem};
 use super::dial::ask;
 use super::fields::Fields;
 use super::idempotency::{Repeatable, keep, replay};
-use super::record::{Record, record};
 use super::{Api, Caller, body, refusal};
+use crate::events::{Record, record};
 use crate::model::{CallId, CallRecord, Status};
 use crate::store::Answer;
 use crate::switch::{Command, Reply};
@@ -33,7 +33,7 @@ pub fn id_of<T: FromStr>(text: &str) -> Result<T, Problem> {
 
 async fn find(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
     let organization = caller.organization.id.clone();
-    api.read(move |reads| reads.get(&organization, call)).await?.ok_or_else(Problem::not_found)
+    api.read(move |store| store.get(&organization, call)).await?.ok_or_else(Problem::not_found)
 }
 
 #[derive(Serialize)]

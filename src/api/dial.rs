@@ -108,7 +108,7 @@ pub async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<(Answer, bo
 /// its caller does not come back for it (the order of refusals is part of the contract).
 async fn unavailable(api: &Api, caller: &Caller, attempt: Attempt, why: Unavailable) -> Problem {
     let now = (api.clock)();
-    match api.read(move |reads| reads.preview(attempt, now)).await {
+    match api.read(move |store| store.preview(attempt, now)).await {
         Ok(Some(preview)) => match preview.checks.iter().find_map(|check| check.refusal) {
             Some(refusal) => refusal::refused(refusal, &caller.organization.limits),
             None => refusal::unavailable(why),
@@ -120,7 +120,7 @@ async fn unavailable(api: &Api, caller: &Caller, attempt: Attempt, why: Unavaila
 async fn preview(api: &Api, dial: Dial) -> Result<Response, Problem> {
     let now = (api.clock)();
     let attempt = attempt(&dial);
-    let preview = api.read(move |reads| reads.preview(attempt, now)).await?.ok_or_else(Problem::not_found)?;
+    let preview = api.read(move |store| store.preview(attempt, now)).await?.ok_or_else(Problem::not_found)?;
     Ok(Data { data: guardrails::verdict(&preview, &api.currency) }.into_response())
 }
 

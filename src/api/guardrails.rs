@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::answer::{Data, Problem};
 use super::refusal::whole_seconds;
-use super::{Api, Caller, Usage};
+use super::{Api, Caller};
 use crate::guardrails::{Check, Guardrail, Preview, Refusal};
 use crate::model::{E164, Money};
+use crate::store::Usage;
 
 /// A limit or a use: a count, or an amount of money as a decimal string.
 #[derive(Debug, Serialize)]
@@ -132,7 +133,7 @@ pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller) -> Result<D
     caller.needs("calls:read")?;
     let now = (api.clock)();
     let usage =
-        api.read(move |reads| reads.usage(&caller.organization.id, now)).await?.ok_or_else(Problem::not_found)?;
+        api.read(move |store| store.usage(&caller.organization.id, now)).await?.ok_or_else(Problem::not_found)?;
     Ok(Data { data: view(&usage, &api.currency) })
 }
 
@@ -143,7 +144,7 @@ fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
         let limit = u64::from(limit);
         Counted { unit, limit, used, remaining: limit.saturating_sub(used) }
     };
-    let (limit, used) = (limits.daily_spend_limit, usage.spent_today + usage.reserved);
+    let (limit, used) = (limits.daily_spend_limit, usage.spent + usage.reserved);
     let money = Counted { unit: "money", limit, used, remaining: limit.saturating_sub_to_zero(used) };
     Guardrails {
         caller_id: CallerIds { numbers: organization.numbers.clone() },
@@ -152,7 +153,7 @@ fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
         concurrency: counted("legs", limits.max_concurrent_legs, usage.legs),
         spend: Spend {
             money,
-            spent: usage.spent_today,
+            spent: usage.spent,
             reserved: usage.reserved,
             currency: Arc::clone(currency),
             timezone: limits.timezone.clone(),

@@ -56,7 +56,7 @@ impl Repeatable {
                 .field("Idempotency-Key", "expected one header with 1 to 255 visible ASCII characters")
         })?;
         let mut hash = Sha256::new();
-        hash.update(caller.key);
+        hash.update(caller.sha256);
         // None of the three can hold a line feed, so no two requests feed the same.
         hash.update(format!("{}\n{}\n{key}", self.method, self.path));
         let body = Json::Object(body.clone()).digest();
@@ -76,7 +76,7 @@ pub fn conflict(request_id: &str) -> Problem {
 /// The stored answer to this request, if it was answered before.
 pub async fn find(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Answer>, Problem> {
     let Some(IdempotencyKey { key, body, request_id: _ }) = key.cloned() else { return Ok(None) };
-    let Some(first) = api.read(move |reads| reads.find_answer(&key)).await? else { return Ok(None) };
+    let Some(first) = api.read(move |store| store.find_answer(&key)).await? else { return Ok(None) };
     if first.body == body { Ok(Some(first.answer)) } else { Err(conflict(&first.request_id)) }
 }
 
@@ -90,6 +90,6 @@ pub async fn keep(api: &Api, key: IdempotencyKey, answer: Answer) -> Result<Resp
     let IdempotencyKey { key, body, request_id } = key;
     let now = (api.clock)();
     let kept = Idempotency { key, body, request_id, answer };
-    let first = api.read(move |reads| reads.store_answer(kept, now)).await?;
+    let first = api.read(move |store| store.store_answer(kept, now)).await?;
     if first.body == body { Ok(stored(first.answer, false)) } else { Err(conflict(&first.request_id)) }
 }

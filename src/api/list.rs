@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::answer::{Problem, json};
 use super::fields::Fields;
-use super::record::{Record, record};
-use super::{Api, Caller, ListFilter};
+use super::{Api, Caller};
 use crate::config::bounds::ID_CHARS;
+use crate::events::{Record, record};
 use crate::model::{Status, Timestamp, UserId};
+use crate::store::CallFilter;
 
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 100;
@@ -35,13 +36,13 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Resu
     let filter = filter(&uri)?;
     let page_size = filter.limit;
     let organization = caller.organization.id.clone();
-    let page = api.read(move |reads| reads.list(&organization, &filter)).await?;
-    let data = page.calls.iter().map(|call| record(call, &api.currency, true)).collect();
+    let page = api.read(move |store| store.list(&organization, &filter)).await?;
+    let data = page.records.iter().map(|call| record(call, &api.currency, true)).collect();
     let cursor = page.next.map(|at| format!("{at:016x}"));
     Ok(json(StatusCode::OK, &Listed { data, meta: Meta { cursor, page_size } }))
 }
 
-fn filter(uri: &Uri) -> Result<ListFilter, Problem> {
+fn filter(uri: &Uri) -> Result<CallFilter, Problem> {
     let mut query = Fields::of_query(uri)?;
     let limit = query.parsed("limit", "a whole number from 1 to 100", |text| {
         text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n))
@@ -53,7 +54,7 @@ fn filter(uri: &Uri) -> Result<ListFilter, Problem> {
     let time = |query: &mut Fields, name| {
         query.parsed(name, "a time such as 2026-01-31T09:00:00.000Z", Timestamp::parse_rfc3339)
     };
-    let filter = ListFilter {
+    let filter = CallFilter {
         limit: limit.unwrap_or(PAGE),
         cursor,
         status: query.word("status", &Status::ALL.map(|s| (s.as_str(), s))),

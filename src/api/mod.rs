@@ -22,14 +22,12 @@ mod body;
 mod browser;
 mod calls;
 mod dial;
-mod engine;
 mod fields;
 mod guardrails;
 mod idempotency;
 mod json;
 mod list;
 mod ports;
-mod record;
 mod refusal;
 mod request_id;
 mod serve;
@@ -37,11 +35,11 @@ mod try_page;
 
 pub use admin::{Admin, admin_router};
 pub use answer::Problem;
+pub use auth::Caller;
 pub use browser::{BrowserApi, issued};
 pub use dial::{dial_of, dialed};
 pub use json::Json;
-pub use ports::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
-pub use record::record;
+pub use ports::{Ask, Busy};
 pub use serve::{ServeLimits, serve};
 
 use std::sync::Arc;
@@ -52,11 +50,12 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 
 use crate::model::Timestamp;
+use crate::store::{Store, StoreDown};
 
 /// All that the handlers need.
 pub struct Api {
     pub switch: Box<dyn Ask>,
-    pub reads: Arc<dyn Reads>,
+    pub store: Arc<dyn Store>,
     pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     pub default_ring_timeout: Duration,
     /// For a request's body.
@@ -71,10 +70,10 @@ impl Api {
     /// One blocking read of the store, away from the threads that serve connections.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&dyn Reads) -> Result<T, StoreDown> + Send + 'static,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreDown> + Send + 'static,
     ) -> Result<T, Problem> {
-        let reads = Arc::clone(&self.reads);
-        let done = tokio::task::spawn_blocking(move || read(&*reads)).await;
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || read(&*store)).await;
         done.map_err(|_| Problem::internal())?.map_err(|StoreDown| refusal::store_down())
     }
 }

@@ -4,8 +4,12 @@
 //! that are for clients into the outbox. No fact holds a telephone number.
 
 mod browser;
+mod record;
+mod told;
 
 pub use browser::{BrowserEnd, BrowserEvent, BrowserState};
+pub use record::{Record, record};
+pub use told::Told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +40,20 @@ pub enum FactKind {
 }
 
 impl FactKind {
+    pub const ALL: [FactKind; 6] = [
+        FactKind::NewCall,
+        FactKind::CallAnswered,
+        FactKind::CallCompleted,
+        FactKind::CallNoAnswer,
+        FactKind::CallBusy,
+        FactKind::CallFailed,
+    ];
+
+    /// Reads what [`FactKind::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             FactKind::NewCall => "new_call",

@@ -3,6 +3,7 @@
 //! Everything here is a plain value without behaviour over time. Nothing in this module reads a
 //! clock or draws a random number; both are handed in.
 
+mod event;
 mod id;
 mod money;
 mod number;
@@ -10,6 +11,7 @@ mod outcome;
 mod time;
 mod token;
 
+pub use event::EventId;
 pub use id::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Secret, Side, UserId};
 pub use money::{Money, MoneyError};
 pub use number::{E164, NumberError, NumberText};

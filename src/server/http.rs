@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::clock::Clock;
 use super::inbox::Inbox;
 use super::shard::Vitals;
 use super::signals::Signals;
-use crate::api::{self, Admin, Api, BrowserApi, Reads, ServeLimits};
+use crate::api::{self, Admin, Api, BrowserApi, ServeLimits};
 use crate::config::Config;
-use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreDown};
 
 /// Histograms grow until this is done.
 const METRICS_UPKEEP: std::time::Duration = std::time::Duration::from_secs(5);
@@ -44,7 +43,7 @@ fn bind(address: SocketAddr, section: &str) -> anyhow::Result<TcpListener> {
 pub struct Shared {
     pub clock: Clock,
     pub inbox: Inbox,
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Store>,
     pub vitals: Arc<Vitals>,
     pub draining: Arc<AtomicBool>,
     pub metrics: PrometheusHandle,
@@ -88,7 +87,7 @@ fn clients(config: &Config, shared: &Shared) -> Api {
     let clock = shared.clock;
     Api {
         switch: Box::new(shared.inbox.clone()),
-        reads: Arc::clone(&shared.store) as Arc<dyn Reads>,
+        store: Arc::clone(&shared.store),
         clock: Box::new(move || clock.now()),
         default_ring_timeout: config.calls.default_ring_timeout,
         read_timeout: config.api.read_timeout,
@@ -106,10 +105,7 @@ fn operators(shared: Shared) -> Admin {
         if vitals.trunks_in_service() == 0 {
             return Err("no trunk is in service");
         }
-        store.ping().map_err(|error| {
-            warn!(%error, "the store cannot be read");
-            "the store cannot be read"
-        })
+        store.ping().map_err(|StoreDown| "the store cannot be read")
     };
     Admin { metrics: Arc::new(move || metrics.render()), ready: Arc::new(ready) }
 }

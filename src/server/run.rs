@@ -20,7 +20,9 @@ use super::{logs, metrics, poll};
 use crate::config::Config;
 use crate::model::IdSource;
 use crate::sip::EndpointConfig;
-use crate::store::sqlite::{Declared, SqliteStore};
+use crate::store::Store;
+use crate::store::engine::Declared;
+use crate::store::sqlite::SqliteStore;
 use crate::switch::{Switch, SwitchConfig};
 
 /// Runs the server until it is told to stop and has drained. `path` is where `config` came from.

@@ -11,7 +11,8 @@ use tracing::{error, info, warn};
 
 use super::inbox::Inbox;
 use crate::config::Config;
-use crate::store::sqlite::{Declared, SqliteStore};
+use crate::store::engine::Declared;
+use crate::store::sqlite::SqliteStore;
 use crate::switch::Command;
 
 /// What the signals act on.

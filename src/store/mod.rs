@@ -13,9 +13,14 @@
 //! gives snapshots back once, at start.
 
 mod apply;
+pub mod engine;
+mod outbox;
+mod records;
 pub mod sqlite;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
+pub use outbox::{Event, Outbox};
+pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
 
 use std::sync::Arc;
 
@@ -23,8 +28,32 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::events::Fact;
-use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Refusal};
-use crate::model::{CallId, CallRecord, Money, OrganizationId, Path, Timestamp, TokenDigest};
+use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Preview, Refusal};
+use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Timestamp, TokenDigest};
+
+/// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
+/// own.
+pub trait Store: Records + Outbox + Send + Sync + 'static {
+    /// Hands a commit over and returns at once. What became of it is told by the function that the engine was
+    /// opened with: each once, in the order of the commits of each call.
+    fn submit(&self, id: CommitId, commit: Box<Commit>);
+
+    /// Drops what is kept of calls that are over, within about two seconds. A crash before that only makes
+    /// the next start take them up once more.
+    fn forget(&self, calls: Vec<CallId>);
+
+    /// Whose key this is; from memory. `None` for a key that is unknown, revoked or of nobody.
+    fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>>;
+
+    /// What the guardrails would say; `None` for an unknown organization. Blocks, as do the two below.
+    fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown>;
+
+    /// `None` for an unknown organization.
+    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown>;
+
+    /// Can it be written? Tries it when the last transaction failed.
+    fn ping(&self) -> Result<(), StoreDown>;
+}
 
 /// One step of one call, durable as a whole or not at all.
 #[derive(Debug, Clone)]

@@ -5,15 +5,19 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use revbridge::api::{Ask, Busy, Caller, ListFilter, Page, Reads, StoreDown, Usage};
+use revbridge::api::{Ask, Busy};
 use revbridge::config::Config;
 use revbridge::guardrails::{Attempt, Preview};
 use revbridge::model::{
     CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
     Path, Status, Timestamp, TokenDigest,
 };
-use revbridge::store::sqlite::{Declared, SqliteStore};
-use revbridge::store::{Answer, Commit, Committed, Idempotency, Step, TokenState};
+use revbridge::store::engine::Declared;
+use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::{
+    Answer, CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Step, Store, StoreDown,
+    TokenState, Usage,
+};
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -75,7 +79,7 @@ impl Backend {
         self.store.get().expect("opened with the backend")
     }
 
-    fn reads(&self) -> Result<&SqliteStore, StoreDown> {
+    fn reachable(&self) -> Result<&SqliteStore, StoreDown> {
         if self.down.load(Ordering::SeqCst) { Err(StoreDown) } else { Ok(self.store()) }
     }
 
@@ -85,7 +89,7 @@ impl Backend {
     }
 
     pub fn usage_of(&self, organization: &str) -> Usage {
-        Reads::usage(self.store(), &OrganizationId(organization.into()), now()).unwrap().unwrap()
+        Store::usage(self.store(), &OrganizationId(organization.into()), now()).unwrap().unwrap()
     }
 
     fn dial(&self, dial: &Dial, reply: oneshot::Sender<Reply>) {
@@ -213,40 +217,66 @@ impl Ask for Door {
 }
 
 /// The production engine, but for the times when a test takes it away.
-impl Reads for Backend {
-    fn authenticate(&self, sha256: &[u8; 32]) -> Option<Caller> {
-        Reads::authenticate(self.store(), sha256)
+impl Store for Backend {
+    fn submit(&self, id: CommitId, commit: Box<Commit>) {
+        self.store().submit(id, commit);
     }
 
-    fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreDown> {
-        Reads::get(self.reads()?, organization, call)
+    fn forget(&self, calls: Vec<CallId>) {
+        self.store().forget(calls);
     }
 
-    fn list(&self, organization: &OrganizationId, filter: &ListFilter) -> Result<Page, StoreDown> {
-        Reads::list(self.reads()?, organization, filter)
+    fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>> {
+        self.store().authenticate(sha256)
     }
 
     fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown> {
-        Reads::preview(self.reads()?, attempt, now)
+        self.reachable()?.preview(attempt, now)
     }
 
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
-        Reads::usage(self.reads()?, organization, now)
-    }
-
-    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown> {
-        Reads::find_token(self.reads()?, digest)
-    }
-
-    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {
-        Reads::find_answer(self.reads()?, key)
-    }
-
-    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown> {
-        Reads::store_answer(self.reads()?, answer, now)
+        Store::usage(self.reachable()?, organization, now)
     }
 
     fn ping(&self) -> Result<(), StoreDown> {
-        Reads::ping(self.reads()?)
+        self.reachable()?.ping()
+    }
+}
+
+impl Records for Backend {
+    fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreDown> {
+        self.reachable()?.get(organization, call)
+    }
+
+    fn list(&self, organization: &OrganizationId, filter: &CallFilter) -> Result<Page, StoreDown> {
+        self.reachable()?.list(organization, filter)
+    }
+
+    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {
+        self.reachable()?.find_answer(key)
+    }
+
+    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown> {
+        self.reachable()?.store_answer(answer, now)
+    }
+
+    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown> {
+        self.reachable()?.find_token(digest)
+    }
+}
+
+impl Outbox for Backend {
+    fn events(
+        &self,
+        organization: &OrganizationId,
+        of: Option<CallId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreDown> {
+        self.reachable()?.events(organization, of, after, limit)
+    }
+
+    fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreDown> {
+        self.reachable()?.newest_event(organization)
     }
 }

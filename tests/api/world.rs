@@ -47,7 +47,7 @@ impl World {
         let backend = Backend::new(&config);
         let api = Api {
             switch: Box::new(Door(Arc::clone(&backend))),
-            reads: Arc::clone(&backend) as Arc<dyn revbridge::api::Reads>,
+            store: Arc::clone(&backend) as Arc<dyn revbridge::store::Store>,
             clock: Box::new(now),
             default_ring_timeout: config.calls.default_ring_timeout,
             read_timeout: READ_TIMEOUT,

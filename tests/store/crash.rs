@@ -1,5 +1,6 @@
 //! `kill -9` at a random moment: what was answered is in the file, and nothing is there by half.
 
+use revbridge::store::{Records as _, Store as _};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -8,8 +8,9 @@ use revbridge::config::OrganizationConfig;
 use revbridge::events::{Fact, FactKind};
 use revbridge::guardrails::{Attempt, LegAttempt, LegPrice, Limits};
 use revbridge::model::*;
-use revbridge::store::sqlite::{Declared, SqliteStore, StoreError};
-use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step};
+use revbridge::store::engine::{Declared, StoreError};
+use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step, Store as _};
 
 pub struct Desk {
     pub store: SqliteStore,

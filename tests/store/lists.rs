@@ -1,7 +1,8 @@
+use revbridge::store::{Records as _, Store as _};
 use std::collections::BTreeSet;
 
 use revbridge::model::{CallId, Money, OrganizationId, Status, UserId};
-use revbridge::store::sqlite::ListQuery;
+use revbridge::store::CallFilter;
 
 use crate::desk::*;
 
@@ -13,7 +14,7 @@ fn paging_sees_each_call_once_while_calls_arrive_and_end() {
     let mut live: Vec<_> = (0..95).map(|_| desk.admit()).collect();
     let there: BTreeSet<CallId> = live.iter().map(|attempt| attempt.call).collect();
     let mut seen = Vec::new();
-    let mut query = ListQuery { limit: 10, ..ListQuery::default() };
+    let mut query = CallFilter { limit: 10, ..CallFilter::default() };
     loop {
         let page = desk.store.list(&organization, &query).unwrap();
         assert!(page.records.len() <= 10);
@@ -47,20 +48,20 @@ fn a_list_is_narrowed_by_every_field() {
     desk.commit(admit(&other));
     let after = now();
 
-    let list = |query: ListQuery| {
-        let page = desk.store.list(&organization, &ListQuery { limit: 100, ..query }).unwrap();
+    let list = |query: CallFilter| {
+        let page = desk.store.list(&organization, &CallFilter { limit: 100, ..query }).unwrap();
         page.records.into_iter().map(|record| record.id).collect::<Vec<_>>()
     };
-    let all = ListQuery::default;
+    let all = CallFilter::default;
     assert_eq!(list(all()), [other.call, ended.call]);
-    assert_eq!(list(ListQuery { status: Some(Status::Completed), ..all() }), [ended.call]);
-    assert_eq!(list(ListQuery { status: Some(Status::Queued), ..all() }), [other.call]);
-    assert_eq!(list(ListQuery { user: Some(UserId("bob".into())), ..all() }), [other.call]);
-    assert_eq!(list(ListQuery { to: Some(ended.to), ..all() }), [ended.call]);
-    assert_eq!(list(ListQuery { from: Some(ended.to), ..all() }), []);
-    assert_eq!(list(ListQuery { after: Some(before), before: Some(after), ..all() }), [other.call, ended.call]);
-    assert_eq!(list(ListQuery { before: Some(before), ..all() }), []);
-    assert_eq!(list(ListQuery { after: Some(after), ..all() }), []);
+    assert_eq!(list(CallFilter { status: Some(Status::Completed), ..all() }), [ended.call]);
+    assert_eq!(list(CallFilter { status: Some(Status::Queued), ..all() }), [other.call]);
+    assert_eq!(list(CallFilter { user: Some(UserId("bob".into())), ..all() }), [other.call]);
+    assert_eq!(list(CallFilter { to: Some(ended.to), ..all() }), [ended.call]);
+    assert_eq!(list(CallFilter { from: Some(ended.to), ..all() }), []);
+    assert_eq!(list(CallFilter { after: Some(before), before: Some(after), ..all() }), [other.call, ended.call]);
+    assert_eq!(list(CallFilter { before: Some(before), ..all() }), []);
+    assert_eq!(list(CallFilter { after: Some(after), ..all() }), []);
 }
 
 #[test]
@@ -75,6 +76,6 @@ fn another_organization_sees_nothing() {
         assert!(desk.store.get(&attempt.organization, attempt.call).unwrap().is_some());
         assert_eq!(desk.store.get(&stranger, attempt.call).unwrap(), None);
     }
-    let query = ListQuery { limit: 100, ..ListQuery::default() };
+    let query = CallFilter { limit: 100, ..CallFilter::default() };
     assert_eq!(desk.store.list(&stranger, &query).unwrap().records, []);
 }

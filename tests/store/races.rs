@@ -3,6 +3,7 @@
 use revbridge::guardrails::Refusal;
 use revbridge::model::{Money, Side};
 use revbridge::store::{Committed, Step};
+use revbridge::store::{Records as _, Store as _};
 
 use crate::desk::*;
 

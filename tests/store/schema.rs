@@ -1,7 +1,8 @@
 use revbridge::guardrails::Refusal;
 use revbridge::model::{Money, Side};
-use revbridge::store::sqlite::StoreError;
+use revbridge::store::engine::StoreError;
 use revbridge::store::{Committed, Step};
+use revbridge::store::{Records as _, Store as _};
 use rusqlite::Connection;
 
 use crate::desk::*;

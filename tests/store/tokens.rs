@@ -1,5 +1,6 @@
 //! Browsers' tokens: used once, by one of any number, and found again after a restart.
 
+use revbridge::store::{Records as _, Store as _};
 use std::time::Duration;
 
 use revbridge::model::{Money, Path, Timestamp, TokenDigest};

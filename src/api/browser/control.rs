@@ -77,7 +77,7 @@ async fn end(api: &Api, secret: Returning, connection: ConnectionId) -> Result<(
             if known.call != connection.0 {
                 return Err(Problem::not_found());
             }
-            let record = api.read(move |reads| reads.get(&known.organization, known.call)).await?;
+            let record = api.read(move |store| store.get(&known.organization, known.call)).await?;
             record.map(|record| (record.id, record.status)).ok_or_else(Problem::not_found)
         }
     }

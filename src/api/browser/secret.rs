@@ -54,7 +54,7 @@ pub fn browsers(api: &Api) -> Result<&BrowserApi, Problem> {
 }
 
 pub async fn find(api: &Api, digest: TokenDigest) -> Result<Option<TokenState>, Problem> {
-    api.read(move |reads| reads.find_token(digest)).await
+    api.read(move |store| store.find_token(digest)).await
 }
 
 impl Returning {

@@ -69,7 +69,7 @@ impl Books {
             write_call(tx, self.next_id, owner.id, commit, &write)?;
             self.next_id += i64::from(write.phase == Phase::Admitted);
             if write.phase != Phase::Over {
-                append(tx, owner.id, commit, &write.entries)?;
+                append(tx, owner.id, commit, &write)?;
             }
             if let Some(wanted) = &commit.idempotency {
                 answers::insert(tx, wanted, commit.at)?;
@@ -97,16 +97,16 @@ fn write_call(tx: &Connection, id: i64, organization: i64, commit: &Commit, writ
 }
 
 /// Ledger and outbox, which only grow.
-fn append(tx: &Connection, organization: i64, commit: &Commit, entries: &[Entry]) -> rusqlite::Result<()> {
+fn append(tx: &Connection, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
     let at = micros(commit.at);
-    for Entry { kind, amount, day } in entries {
+    for Entry { kind, amount, day } in &write.entries {
         let (call, amount) = (commit.call.to_bytes(), amount.as_micros());
         tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, amount, day) VALUES (?, ?, ?, ?, ?, ?)")?
             .execute(params![organization, call, kind.as_str(), at, amount, day.0])?;
     }
     for fact in &commit.facts {
-        tx.prepare_cached("INSERT INTO journal (organization, call, kind, at) VALUES (?, ?, ?, ?)")?
-            .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at])?;
+        tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, record) VALUES (?, ?, ?, ?, ?)")?
+            .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at, json(&write.record)?])?;
     }
     Ok(())
 }

@@ -14,68 +14,30 @@
 
 mod answers;
 mod books;
-mod directory;
-mod queue;
 mod reader;
 mod recover;
 mod schema;
 mod tokens;
 mod writer;
 
-pub use directory::{Declared, KeyInfo};
-pub use reader::{ListQuery, Page};
-
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use self::directory::Directory;
-use self::queue::Queue;
 use self::reader::Reader;
-use self::writer::{BEAT, Order, Writer};
-use super::{Commit, Committed, Idempotency, Recovered, TokenState};
-use crate::config::OrganizationConfig;
+use self::writer::{Order, Writer};
+use super::engine::directory::{self, Directory};
+use super::engine::queue::{self, Queue};
+use super::engine::{ANSWER, BEAT, Declared, StoreError, wall_clock};
+use super::{
+    CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Store, StoreDown,
+    TokenState, Usage,
+};
 use crate::guardrails::{self, Account, Attempt, Preview};
-use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Timestamp, TokenDigest};
-
-/// How long an answer that belongs to no commit waits for commits to be written with.
-const ANSWER: Duration = Duration::from_millis(5);
-
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{0}: another process is using this file")]
-    InUse(PathBuf),
-    #[error("{0}: {1}")]
-    File(PathBuf, std::io::Error),
-    #[error("the file has schema version {version}, this program knows up to {known}: start a newer release")]
-    TooNew { version: i64, known: i64 },
-    #[error("the file is a database of another program")]
-    Foreign,
-    #[error("{0}")]
-    Declared(String),
-    #[error("the store cannot be written")]
-    Unwritable,
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-}
-
-/// What an organization uses now.
-#[derive(Debug, Clone)]
-pub struct Usage {
-    /// What the configuration declares of it, limits and all.
-    pub organization: Arc<OrganizationConfig>,
-    pub legs: u64,
-    /// Admitted in the last 60 s.
-    pub calls: usize,
-    /// Of today, in the organization's timezone.
-    pub spent: Money,
-    /// By live calls that today's limit has to carry.
-    pub reserved: Money,
-}
+use crate::model::{CallId, CallRecord, CommitId, OrganizationId, Timestamp, TokenDigest};
 
 /// The open file. Dropping it writes what was submitted and ends the writer.
 pub struct SqliteStore {
@@ -126,86 +88,11 @@ impl SqliteStore {
         Ok((store, recovered))
     }
 
-    /// Hands a commit over and returns at once.
-    pub fn submit(&self, id: CommitId, commit: Box<Commit>) {
-        let patience = queue::patience(&commit.step);
-        self.orders.push_commit(Order::Commit(id, commit), patience);
-    }
-
-    /// Drops what is kept of calls that are over, within about two seconds. A crash before that only makes
-    /// the next start take them up once more.
-    pub fn forget(&self, calls: Vec<CallId>) {
-        self.orders.push(Order::Forget(calls), Instant::now() + BEAT);
-    }
-
     /// Takes a new configuration: it holds for the next decision, also about calls that live.
     pub fn declare(&self, declared: &Declared<'_>) -> Result<(), StoreError> {
         self.order(Order::Declare(directory::rules(declared)?));
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(declared));
         Ok(())
-    }
-
-    /// Whose key this is; from memory.
-    pub fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>> {
-        self.directory().key(sha256)
-    }
-
-    /// One call's record. Blocks, as do all functions below.
-    pub fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreError> {
-        self.reader.call(organization, call)
-    }
-
-    /// Calls, newest first: from page to page, each that existed when the first was read exactly once.
-    pub fn list(&self, organization: &OrganizationId, query: &ListQuery) -> Result<Page, StoreError> {
-        self.reader.list(organization, query)
-    }
-
-    /// What the guardrails would say; `None` for an unknown organization.
-    pub fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreError> {
-        let organization = attempt.organization.clone();
-        self.inspect(organization, move |account| guardrails::preview(account, &attempt, now))
-    }
-
-    /// `None` for an unknown organization.
-    pub fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreError> {
-        let Some(declared) = self.directory().organization(organization) else { return Ok(None) };
-        self.inspect(organization.clone(), move |account| {
-            let today = account.day_use(now.day(&account.rules.zone));
-            Usage {
-                organization: declared,
-                legs: account.legs_in_use(),
-                calls: account.admitted_in_minute(now),
-                spent: today.spent,
-                reserved: today.reserved,
-            }
-        })
-    }
-
-    /// The first answer under this key in the last 24 hours.
-    pub fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreError> {
-        self.reader.find_answer(key, wall_clock())
-    }
-
-    /// What became of a browser's token, issued in the last 24 hours, or of the one whose browser comes back
-    /// with a secret of this digest.
-    pub fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreError> {
-        self.reader.find_token(digest)
-    }
-
-    /// Stores an answer that belongs to no commit, unless there is one under its key. Returns the one
-    /// that stands.
-    pub fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreError> {
-        let (reply, stands) = mpsc::sync_channel(1);
-        let reply = Box::new(move |stands| drop(reply.send(stands)));
-        self.orders.push(Order::Answer(Box::new(answer), now, reply), Instant::now() + ANSWER);
-        stands.recv().ok().flatten().ok_or(StoreError::Unwritable)
-    }
-
-    /// Can the file be written? Tries it when the last transaction failed.
-    pub fn ping(&self) -> Result<(), StoreError> {
-        let (reply, works) = mpsc::sync_channel(1);
-        self.order(Order::Ping(Box::new(move |written| _ = reply.send(written))));
-        if works.recv() == Ok(true) { Ok(()) } else { Err(StoreError::Unwritable) }
     }
 
     fn directory(&self) -> Arc<Directory> {
@@ -230,6 +117,87 @@ impl SqliteStore {
     }
 }
 
+impl Store for SqliteStore {
+    fn submit(&self, id: CommitId, commit: Box<Commit>) {
+        let patience = queue::patience(&commit.step);
+        self.orders.push_commit(Order::Commit(id, commit), patience);
+    }
+
+    fn forget(&self, calls: Vec<CallId>) {
+        self.orders.push(Order::Forget(calls), Instant::now() + BEAT);
+    }
+
+    fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>> {
+        self.directory().key(sha256)
+    }
+
+    fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown> {
+        let organization = attempt.organization.clone();
+        Ok(self.inspect(organization, move |account| guardrails::preview(account, &attempt, now))?)
+    }
+
+    fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
+        let Some(declared) = self.directory().organization(organization) else { return Ok(None) };
+        Ok(self.inspect(organization.clone(), move |account| {
+            let today = account.day_use(now.day(&account.rules.zone));
+            Usage {
+                organization: declared,
+                legs: account.legs_in_use(),
+                calls: account.admitted_in_minute(now),
+                spent: today.spent,
+                reserved: today.reserved,
+            }
+        })?)
+    }
+
+    fn ping(&self) -> Result<(), StoreDown> {
+        let (reply, works) = mpsc::sync_channel(1);
+        self.order(Order::Ping(Box::new(move |written| _ = reply.send(written))));
+        if works.recv() == Ok(true) { Ok(()) } else { Err(StoreError::Unwritable.into()) }
+    }
+}
+
+impl Records for SqliteStore {
+    fn get(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreDown> {
+        Ok(self.reader.call(organization, call)?)
+    }
+
+    fn list(&self, organization: &OrganizationId, filter: &CallFilter) -> Result<Page, StoreDown> {
+        Ok(self.reader.list(organization, filter)?)
+    }
+
+    fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {
+        Ok(self.reader.find_answer(key, wall_clock())?)
+    }
+
+    fn store_answer(&self, answer: Idempotency, now: Timestamp) -> Result<Idempotency, StoreDown> {
+        let (reply, stands) = mpsc::sync_channel(1);
+        let reply = Box::new(move |stands| drop(reply.send(stands)));
+        self.orders.push(Order::Answer(Box::new(answer), now, reply), Instant::now() + ANSWER);
+        stands.recv().ok().flatten().ok_or_else(|| StoreError::Unwritable.into())
+    }
+
+    fn find_token(&self, digest: TokenDigest) -> Result<Option<TokenState>, StoreDown> {
+        Ok(self.reader.find_token(digest)?)
+    }
+}
+
+impl Outbox for SqliteStore {
+    fn events(
+        &self,
+        organization: &OrganizationId,
+        of: Option<CallId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreDown> {
+        Ok(self.reader.events(organization, of, after, limit)?)
+    }
+
+    fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreDown> {
+        Ok(self.reader.newest_event(organization)?)
+    }
+}
+
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.order(Order::Stop);
@@ -237,12 +205,6 @@ impl Drop for SqliteStore {
             let _ = writer.join();
         }
     }
-}
-
-/// The engine's own clock, for what no commit brings the time of.
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {

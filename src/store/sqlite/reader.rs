@@ -8,33 +8,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::books::micros;
 use super::{StoreError, answers, schema, tokens};
-use crate::model::{CallId, CallRecord, E164, OrganizationId, Status, Timestamp, TokenDigest, UserId};
-use crate::store::{Idempotency, TokenState};
-
-/// Which calls to list, newest first. Every field that is `Some` narrows the list.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ListQuery {
-    /// Records at most.
-    pub limit: usize,
-    /// [`Page::next`] of the page before.
-    pub cursor: Option<i64>,
-    pub status: Option<Status>,
-    pub from: Option<E164>,
-    pub to: Option<E164>,
-    pub user: Option<UserId>,
-    /// Of `created_at`; inclusive.
-    pub after: Option<Timestamp>,
-    /// Of `created_at`; exclusive.
-    pub before: Option<Timestamp>,
-}
-
-/// Part of a list.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Page {
-    pub records: Vec<CallRecord>,
-    /// Where the next page begins; `None` after the last one.
-    pub next: Option<i64>,
-}
+use crate::events::FactKind;
+use crate::model::{CallId, CallRecord, OrganizationId, Status, Timestamp, TokenDigest};
+use crate::store::{CallFilter, Event, Idempotency, Page, TokenState};
 
 /// Connections kept open; more readers than this at once open their own.
 const IDLE: usize = 2;
@@ -79,7 +55,7 @@ impl Reader {
         })
     }
 
-    pub fn list(&self, organization: &OrganizationId, query: &ListQuery) -> Result<Page, StoreError> {
+    pub fn list(&self, organization: &OrganizationId, query: &CallFilter) -> Result<Page, StoreError> {
         let filter = Filter::new(organization, query);
         let mut rows: Vec<(i64, CallRecord)> = self.read(|db| {
             let mut select = db.prepare_cached(&filter.sql())?;
@@ -92,6 +68,46 @@ impl Reader {
         Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
     }
 
+    pub fn events(
+        &self,
+        organization: &OrganizationId,
+        of: Option<CallId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        let (of_call, call) = match of {
+            Some(call) => ("AND call = :call", Some(call.to_bytes())),
+            None => ("", None),
+        };
+        let mut events = self.read(|db| {
+            let mut select = db.prepare_cached(&format!(
+                "SELECT id, call, kind, at, record FROM journal
+                 WHERE id > :after AND record IS NOT NULL {of_call}
+                   AND organization = (SELECT id FROM organization WHERE name = :name)
+                 ORDER BY id LIMIT :limit"
+            ))?;
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let bound: &[(&str, &dyn ToSql)] =
+                &[(":after", &after), (":name", &organization.as_str()), (":limit", &limit), (":call", &call)];
+            let bound = if call.is_some() { bound } else { &bound[..3] };
+            select.query_map(bound, event)?.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(events.drain(..).flatten().collect())
+    }
+
+    pub fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreError> {
+        self.read(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT id FROM journal
+                 WHERE record IS NOT NULL AND organization = (SELECT id FROM organization WHERE name = ?)
+                 ORDER BY id DESC LIMIT 1",
+            )?;
+            let newest = select.query_row([organization.as_str()], |row| row.get::<_, i64>(0)).optional()?;
+            Ok(newest.map_or(0, i64::unsigned_abs))
+        })
+    }
+
     pub fn find_answer(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Idempotency>, StoreError> {
         self.read(|db| answers::find(db, key, now))
     }
@@ -101,6 +117,19 @@ impl Reader {
     }
 }
 
+/// `None` for a kind of fact that only a newer release knows.
+fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Event>> {
+    let kind: String = row.get(2)?;
+    let Some(kind) = FactKind::parse(&kind) else { return Ok(None) };
+    Ok(Some(Event {
+        position: row.get::<_, i64>(0)?.unsigned_abs(),
+        call: CallId::from_bytes(row.get(1)?),
+        kind,
+        at: Timestamp::from_micros(row.get::<_, i64>(3)?.unsigned_abs()),
+        record: super::parse(row, 4)?,
+    }))
+}
+
 /// The conditions of a list and the values bound to them.
 struct Filter {
     conditions: String,
@@ -108,7 +137,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn new(organization: &OrganizationId, query: &ListQuery) -> Self {
+    fn new(organization: &OrganizationId, query: &CallFilter) -> Self {
         let mut filter = Filter { conditions: String::new(), values: Vec::new() };
         filter.bind(":name", organization.as_str().to_owned());
         // One more than asked for tells whether there is a next page.

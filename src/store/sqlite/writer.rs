@@ -8,24 +8,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use metrics::{describe_histogram, histogram};
 use rusqlite::Connection;
 use tracing::{error, info};
 
 use super::books::{Books, forget, micros, sum_up};
-use super::queue::Queue;
-use super::{answers, recover, tokens, wall_clock};
+use super::{answers, recover, tokens};
 use crate::guardrails::{Account, Rules};
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
+use crate::store::engine::queue::Queue;
+use crate::store::engine::{BEAT, wall_clock};
 use crate::store::{Commit, Committed, Idempotency};
 
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
-
-/// How often what can wait is written: that the process lives, what was spent, which calls are forgotten.
-pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
 pub(super) enum Order {

@@ -15,8 +15,9 @@ use revbridge::config::Config;
 use revbridge::media::{LegStats, MediaCommand, MediaEvent, OfferError, Source};
 use revbridge::model::{CallId, CommitId, IdSource, LegId, RequestId, Side, Timestamp};
 use revbridge::sip::{EndpointConfig, Flow};
-use revbridge::store::Committed;
-use revbridge::store::sqlite::{Declared, SqliteStore};
+use revbridge::store::engine::Declared;
+use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::{Committed, Store as _};
 use revbridge::switch::{Command, Input, Output, Reply, Switch, SwitchConfig};
 use tokio::sync::oneshot;
 

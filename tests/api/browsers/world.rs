@@ -8,6 +8,7 @@ use revbridge::api::{Api, BrowserApi, ServeLimits, router, serve};
 use revbridge::config::Config;
 use revbridge::media::MediaEvent;
 use revbridge::model::CallId;
+use revbridge::store::Store as _;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -57,7 +58,7 @@ impl World {
         let limits = ServeLimits { max_connections: 1_200, read_timeout: Duration::from_secs(5) };
         let api = Api {
             switch: Box::new(running.board.clone()),
-            reads: running.store.clone(),
+            store: running.store.clone(),
             clock: Box::new(move || time.now()),
             default_ring_timeout: config.calls.default_ring_timeout,
             read_timeout: limits.read_timeout,

@@ -34,7 +34,7 @@ const APART: Duration = Duration::from_millis(2);
 const SILENCE: Duration = Duration::from_millis(80);
 
 /// How long a step may wait for company: short of what somebody would notice who waits for it.
-pub(super) fn patience(step: &Step) -> Duration {
+pub(in crate::store) fn patience(step: &Step) -> Duration {
     match step {
         // The user has answered and hears nothing until the destination is called. On a busy server it
         // shares the time between two groups all the same.
@@ -49,7 +49,7 @@ pub(super) fn patience(step: &Step) -> Duration {
 }
 
 /// Orders on their way to the writer's thread.
-pub(super) struct Queue<T> {
+pub(in crate::store) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
     earlier: Condvar,
 }

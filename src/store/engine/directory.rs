@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::StoreError;
 use crate::config::{Config, OrganizationConfig};
 use crate::guardrails::{Allowlist, LegPrice, PriceTable, Rules};
-use crate::model::{E164, OrganizationId, UserId};
+use crate::model::OrganizationId;
+use crate::store::KeyInfo;
 
 /// What the configuration says of organizations and prices. The file is the source, so none of it is
 /// in the database: a start and every reload hand it over anew.
@@ -22,21 +23,9 @@ impl<'a> From<&'a Config> for Declared<'a> {
     }
 }
 
-/// Whose key it is and what it may do.
-#[derive(Debug, Clone)]
-pub struct KeyInfo {
-    /// SHA-256 of the key.
-    pub sha256: [u8; 32],
-    pub user: UserId,
-    pub scopes: Arc<[String]>,
-    /// The user's own phone.
-    pub phone: Option<E164>,
-    pub organization: Arc<OrganizationConfig>,
-}
-
 /// Who may ask, and for whom: a snapshot, replaced as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Directory {
+pub(in crate::store) struct Directory {
     keys: HashMap<[u8; 32], Arc<KeyInfo>>,
     organizations: BTreeMap<OrganizationId, Arc<OrganizationConfig>>,
 }
@@ -72,7 +61,7 @@ impl Directory {
 }
 
 /// Each organization's rules.
-pub(super) fn rules(declared: &Declared<'_>) -> Result<BTreeMap<OrganizationId, Rules>, StoreError> {
+pub(in crate::store) fn rules(declared: &Declared<'_>) -> Result<BTreeMap<OrganizationId, Rules>, StoreError> {
     let wrong = |what: &str, error: &dyn std::fmt::Display| StoreError::Declared(format!("{what}: {error}"));
     let prices = PriceTable::new(declared.prices.iter().map(|(prefix, price)| (prefix.as_str(), *price)));
     let prices = Arc::new(prices.map_err(|error| wrong("price", &error))?);

@@ -1,0 +1,52 @@
+//! What the engines share: how commits wait for company, and what the configuration declares.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
+
+pub(super) mod directory;
+pub(super) mod queue;
+
+pub use directory::Declared;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::model::Timestamp;
+use crate::store::StoreDown;
+
+/// How often what can wait is written: that the process lives, what was spent, which calls are forgotten.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+
+/// How long an answer that belongs to no commit waits for commits to be written with.
+pub(super) const ANSWER: Duration = Duration::from_millis(5);
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{0}: another process is using this file")]
+    InUse(PathBuf),
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    #[error("the store has schema version {version}, this program knows up to {known}: start a newer release")]
+    TooNew { version: i64, known: i64 },
+    #[error("the file is a database of another program")]
+    Foreign,
+    #[error("{0}")]
+    Declared(String),
+    #[error("the store cannot be written")]
+    Unwritable,
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl From<StoreError> for StoreDown {
+    /// Whoever asked is told that it is down; operators why.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store cannot be used");
+        StoreDown
+    }
+}
+
+/// The engine's own clock, for what no commit brings the time of.
+pub(super) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
