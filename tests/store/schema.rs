@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use revbridge::guardrails::Refusal;
 use revbridge::model::{Money, Side};
 use revbridge::store::engine::StoreError;
@@ -122,4 +124,30 @@ fn a_transaction_that_fails_halfway_leaves_nothing_and_the_next_one_works() {
     assert!(matches!(desk.commit(admit(&refused)), Committed::Admitted { .. }));
     let rows = by_hand.query_row("SELECT count(*) FROM live", [], |row| row.get(0));
     assert_eq!(rows, Ok(2), "the one before and the one that was asked for again");
+}
+
+/// The steps of the schema, as the engine takes them.
+const STEPS: [&str; 3] = [
+    include_str!("../../src/store/sqlite/0001_calls.sql"),
+    include_str!("../../src/store/sqlite/0002_tokens.sql"),
+    include_str!("../../src/store/sqlite/0003_events.sql"),
+];
+
+/// A file beside this one as a release of that version would have written it: its schema by its own steps, and
+/// of each of its tables all that the newer file has in those columns.
+pub fn as_of_version(version: usize, file: &Path) -> PathBuf {
+    let old = file.with_extension(format!("v{version}"));
+    let db = Connection::open(&old).unwrap();
+    STEPS[..version].iter().for_each(|step| db.execute_batch(step).unwrap());
+    db.execute("ATTACH ? AS newer", [file.to_str().unwrap()]).unwrap();
+    let names = |sql: &str| -> Vec<String> {
+        db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    for table in names("SELECT name FROM main.sqlite_schema WHERE type = 'table'") {
+        let columns = names(&format!("SELECT name FROM pragma_table_info('{table}', 'main')")).join(", ");
+        let copy = format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}");
+        db.execute(&copy, []).unwrap();
+    }
+    db.execute_batch(&format!("PRAGMA application_id = 0x72766272; PRAGMA user_version = {version}")).unwrap();
+    old
 }
