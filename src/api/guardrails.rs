@@ -147,7 +147,7 @@ fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
     let (limit, used) = (limits.daily_spend_limit, usage.spent + usage.reserved);
     let money = Counted { unit: "money", limit, used, remaining: limit.saturating_sub_to_zero(used) };
     Guardrails {
-        caller_id: CallerIds { numbers: organization.numbers.clone() },
+        caller_id: CallerIds { numbers: usage.numbers.clone() },
         destination: Destinations { allowed_destinations: organization.allowed_destinations.clone() },
         rate: counted("calls in 60 s", limits.max_calls_per_minute, usage.calls as u64),
         concurrency: counted("legs", limits.max_concurrent_legs, usage.legs),

@@ -102,3 +102,19 @@ pub const MAX_CALLS_PER_MINUTE_BOUND: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Names and ids: they appear in records, logs and metrics.
 pub const ID_CHARS: usize = 64;
+
+/// What one server keeps of its tenants. All of it is held in memory, at less than 1 kB apiece, and a change copies
+/// an index of it: at these bounds within milliseconds.
+pub const ORGANIZATIONS: usize = 10_000;
+pub const USERS: usize = 10_000;
+pub const NUMBERS: usize = 10_000;
+/// Of one organization, revoked and expired ones included; the oldest of those make room.
+pub const KEYS: usize = 1_000;
+pub const PRICES: usize = 10_000;
+pub const DESTINATIONS: usize = 1_000;
+/// What a person calls a key.
+pub const KEY_NAME_CHARS: usize = 120;
+/// How long a key that is rotated stays good: a day is enough to bring the new one everywhere.
+pub const ROTATION_OVERLAP: u64 = 86_400;
+/// 0: at once, for a key that somebody else may have. A month is a release cycle.
+pub const ROTATION_OVERLAP_BOUND: RangeInclusive<u64> = 0..=2_592_000;

@@ -22,6 +22,7 @@ mod webrtc;
 
 pub use section::{ConfigErrors, Problem};
 pub use tenants::{DEMO_KEY, SCOPES};
+pub use trunks::{id, prefix};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -164,7 +165,7 @@ pub struct LogConfig {
 }
 
 /// What the file declares of one organization.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationConfig {
     pub id: OrganizationId,
     pub limits: Limits,
@@ -177,13 +178,13 @@ pub struct OrganizationConfig {
     pub max_duration: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UserConfig {
     pub id: UserId,
     pub phone: Option<E164>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeyConfig {
     pub user: UserId,
     pub sha256: [u8; 32],

@@ -142,7 +142,7 @@ pub(super) fn prices(root: &mut Section<'_, '_>) -> Vec<(String, LegPrice)> {
 }
 
 /// A name or an id.
-pub(super) fn id(text: &str) -> Result<Arc<str>, String> {
+pub fn id(text: &str) -> Result<Arc<str>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=bounds::ID_CHARS).contains(&text.len()) && text.chars().all(plain) {
         Ok(text.into())
@@ -152,7 +152,7 @@ pub(super) fn id(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// The start of a number: `+` and 1 to 15 digits.
-pub(super) fn prefix(text: &str) -> Result<String, &'static str> {
+pub fn prefix(text: &str) -> Result<String, &'static str> {
     let digits = text.strip_prefix('+').unwrap_or_default();
     let good =
         (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Timestamp, Token, TokenKind, TokenSeed};
 
@@ -68,6 +69,57 @@ impl Serialize for CallId {
 }
 
 impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An API key, as `key_` and a ULID. It names a key and opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(u128);
+
+impl KeyId {
+    /// The key with this digest, issued at this moment. Its bits follow from both, so nobody has to draw them,
+    /// and tell nothing of the digest.
+    pub fn of(at: Timestamp, sha256: &[u8; 32]) -> Self {
+        let digest = Sha256::new().chain_update(b"revbridge key id").chain_update(sha256).finalize();
+        let bits = digest.iter().take(10).fold(0, |bits, byte| (bits << 8) | u128::from(*byte));
+        Self(ulid::Ulid::from_parts(at.as_millis(), bits).0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key_{}", ulid::Ulid(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not the prefix and 26 characters of a ULID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected key_ and 26 characters")]
+pub struct KeyIdError;
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        ulid_of(text, "key_").map(|id| Self(id.0)).map_err(|_| KeyIdError)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -205,5 +257,17 @@ mod tests {
         assert_eq!(text.parse(), Ok(id));
         assert_eq!(text.to_lowercase().parse::<CallId>(), Err(CallIdError));
         assert_eq!(CallId::from_bytes(id.to_bytes()), id);
+    }
+
+    #[test]
+    fn a_key_id_follows_from_the_key_and_tells_nothing_of_it() {
+        let (at, digest) = (Timestamp::from_millis(1_700_000_000_000), [7; 32]);
+        let id = KeyId::of(at, &digest);
+        assert_eq!((id.to_string().len(), id.to_string().parse()), (30, Ok(id)));
+        assert_eq!(KeyId::of(at, &digest), id);
+        assert_ne!(KeyId::of(at, &[8; 32]), id);
+        let plain =
+            ulid::Ulid::from_parts(at.as_millis(), digest[..10].iter().fold(0, |n, b| (n << 8) | u128::from(*b)));
+        assert_ne!(id.0, plain.0);
     }
 }

@@ -12,7 +12,7 @@ mod time;
 mod token;
 
 pub use event::EventId;
-pub use id::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Secret, Side, UserId};
+pub use id::{CallId, CommitId, IdSource, KeyId, LegId, OrganizationId, RequestId, Secret, Side, UserId};
 pub use money::{Money, MoneyError};
 pub use number::{E164, NumberError, NumberText};
 pub use outcome::{CallRecord, Confirm, CredentialType, EndReason, EndedBy, LegRecord, Path, Status};

@@ -20,6 +20,7 @@ pub mod media;
 mod metrics;
 mod pace;
 mod poll;
+mod reload;
 mod run;
 mod shard;
 mod signals;

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::http::{self, Listeners, Shared};
 use super::inbox::{Inbox, Message};
 use super::media::MediaThreads;
+use super::reload::{self, Reload};
 use super::shard::{Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
@@ -20,9 +21,9 @@ use super::{logs, metrics, poll};
 use crate::config::Config;
 use crate::model::IdSource;
 use crate::sip::EndpointConfig;
-use crate::store::Store;
-use crate::store::engine::Declared;
 use crate::store::sqlite::SqliteStore;
+use crate::store::tenants::Declaration;
+use crate::store::{Store, StoreDown, Tenancy as _};
 use crate::switch::{Switch, SwitchConfig};
 
 /// Runs the server until it is told to stop and has drained. `path` is where `config` came from.
@@ -42,10 +43,12 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
 
     let answers = inbox.clone();
     let committed = move |all: Vec<_>| answers.post(all.into_iter().map(|(id, c)| Message::Committed(id, c)));
-    let (store, recovered) = SqliteStore::open(&config.store.path, &Declared::from(config), committed)
+    let (store, recovered) = SqliteStore::open(&config.store.path, committed)
         .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
     let store = Arc::new(store);
     let clock = Clock::start(recovered.last_alive);
+    let skipped = store.declare(Declaration::from(config), clock.now());
+    reload::tell(&skipped.map_err(|StoreDown| anyhow!("the store cannot be written"))?);
 
     let events = inbox.clone();
     let report = move |leg, event| events.post([Message::Media(leg, event)]);
@@ -66,10 +69,10 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let shard = Shard::new(clock, switch, sockets, inbox.clone(), outlets, Arc::clone(&vitals))?;
 
     let draining = Arc::new(AtomicBool::new(false));
+    let reload = Reload { config: path.to_owned(), store: Arc::<SqliteStore>::clone(&store), clock };
     let signals = Signals {
         inbox: inbox.clone(),
-        store: Arc::clone(&store),
-        config: path.to_owned(),
+        reload,
         drain_deadline: config.calls.drain_deadline,
         draining: Arc::clone(&draining),
     };

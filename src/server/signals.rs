@@ -1,25 +1,21 @@
 //! SIGTERM and SIGINT drain, SIGHUP reloads.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::inbox::Inbox;
-use crate::config::Config;
-use crate::store::engine::Declared;
-use crate::store::sqlite::SqliteStore;
+use super::reload::Reload;
 use crate::switch::Command;
 
 /// What the signals act on.
 pub struct Signals {
     pub inbox: Inbox,
-    pub store: Arc<SqliteStore>,
-    pub config: PathBuf,
+    pub reload: Reload,
     pub drain_deadline: Duration,
     pub draining: Arc<AtomicBool>,
 }
@@ -56,16 +52,8 @@ impl Signals {
     }
 
     fn reload(&self) {
-        match Config::load(&self.config) {
-            Ok(config) => match self.store.declare(&Declared::from(&config)) {
-                Ok(()) => info!(file = %self.config.display(), "configuration read again: organizations and prices"),
-                Err(error) => error!(%error, "the store did not take the configuration; the old one stays"),
-            },
-            Err(errors) => {
-                for problem in errors.to_string().lines() {
-                    warn!(problem, "configuration not read again; the old one stays");
-                }
-            }
-        }
+        let reload = self.reload.clone();
+        // What became of it is in the log.
+        tokio::task::spawn_blocking(move || drop(reload.run()));
     }
 }

@@ -17,10 +17,13 @@ pub mod engine;
 mod outbox;
 mod records;
 pub mod sqlite;
+mod tenancy;
+pub mod tenants;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
 pub use outbox::{Event, Outbox};
 pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
+pub use tenancy::{AnswerOf, ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Tenancy};
 
 use std::sync::Arc;
 
@@ -33,7 +36,7 @@ use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Ti
 
 /// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
 /// own.
-pub trait Store: Records + Outbox + Send + Sync + 'static {
+pub trait Store: Records + Outbox + Tenancy + Send + Sync + 'static {
     /// Hands a commit over and returns at once. What became of it is told by the function that the engine was
     /// opened with: each once, in the order of the commits of each call.
     fn submit(&self, id: CommitId, commit: Box<Commit>);
@@ -42,7 +45,7 @@ pub trait Store: Records + Outbox + Send + Sync + 'static {
     /// the next start take them up once more.
     fn forget(&self, calls: Vec<CallId>);
 
-    /// Whose key this is; from memory. `None` for a key that is unknown, revoked or of nobody.
+    /// Whose key this is; from memory. `None` for a key that is unknown, expired or revoked.
     fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>>;
 
     /// What the guardrails would say; `None` for an unknown organization. Blocks, as do the two below.

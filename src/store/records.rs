@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::tenants::Organization;
 use super::{Idempotency, TokenState};
-use crate::config::OrganizationConfig;
 use crate::model::{CallId, CallRecord, E164, Money, OrganizationId, Status, Timestamp, TokenDigest, UserId};
 
 /// The store cannot be used now; its engine has told the operators why.
@@ -45,14 +45,16 @@ pub struct KeyInfo {
     /// The user's own phone.
     pub phone: Option<E164>,
     /// With its limits and its defaults for calls.
-    pub organization: Arc<OrganizationConfig>,
+    pub organization: Arc<Organization>,
 }
 
 /// What an organization uses now.
 #[derive(Debug, Clone)]
 pub struct Usage {
-    /// What is declared of it, limits and all.
-    pub organization: Arc<OrganizationConfig>,
+    /// With its limits.
+    pub organization: Arc<Organization>,
+    /// Active ones that it owns, sorted.
+    pub numbers: Vec<E164>,
     pub legs: u64,
     /// Admitted in the last 60 s.
     pub calls: usize,

@@ -12,11 +12,11 @@ use revbridge::model::{
     CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
     Path, Status, Timestamp, TokenDigest,
 };
-use revbridge::store::engine::Declared;
 use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::tenants::{Declaration, Tenants};
 use revbridge::store::{
-    Answer, CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Step, Store, StoreDown,
-    TokenState, Usage,
+    Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Event, Idempotency, KeyInfo,
+    Outbox, Page, Records, Step, Store, StoreDown, Tenancy, TokenState, Usage,
 };
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
@@ -70,7 +70,8 @@ impl Backend {
                 all.into_iter().for_each(|(id, committed)| backend.committed(id, committed));
             }
         };
-        let (store, _) = SqliteStore::open(&path, &Declared::from(config), answer).unwrap();
+        let (store, _) = SqliteStore::open(&path, answer).unwrap();
+        assert_eq!(store.declare(Declaration::from(config), now()), Ok(vec![]));
         assert!(backend.store.set(store).is_ok());
         backend
     }
@@ -278,5 +279,19 @@ impl Outbox for Backend {
 
     fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreDown> {
         self.reachable()?.newest_event(organization)
+    }
+}
+
+impl Tenancy for Backend {
+    fn tenants(&self) -> Arc<Tenants> {
+        self.store().tenants()
+    }
+
+    fn change(&self, order: ChangeOrder) -> Result<Changed, StoreDown> {
+        self.reachable()?.change(order)
+    }
+
+    fn changes(&self, filter: &ChangeFilter) -> Result<ChangePage, StoreDown> {
+        self.reachable()?.changes(filter)
     }
 }

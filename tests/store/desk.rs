@@ -8,9 +8,10 @@ use revbridge::config::OrganizationConfig;
 use revbridge::events::{Fact, FactKind};
 use revbridge::guardrails::{Attempt, LegAttempt, LegPrice, Limits};
 use revbridge::model::*;
-use revbridge::store::engine::{Declared, StoreError};
+use revbridge::store::engine::StoreError;
 use revbridge::store::sqlite::SqliteStore;
-use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step, Store as _};
+use revbridge::store::tenants::Declaration;
+use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step, Store as _, Tenancy as _};
 
 pub struct Desk {
     pub store: SqliteStore,
@@ -35,6 +36,11 @@ pub fn organization(limits: Limits) -> OrganizationConfig {
         confirm: Confirm::None,
         max_duration: Duration::from_secs(3600),
     }
+}
+
+/// The file of a server with that organization.
+pub fn declaration(limits: Limits) -> Declaration {
+    Declaration { organizations: vec![organization(limits)], prices: prices() }
 }
 
 pub fn limits(legs: u32, per_minute: u32, spend: &str) -> Limits {
@@ -75,20 +81,18 @@ impl Desk {
         limits: Limits,
         transaction: impl Fn() + Send + 'static,
     ) -> Result<Self, StoreError> {
-        let (organizations, prices) = ([organization(limits)], prices());
         let (sender, answers) = channel();
-        let declared = Declared { organizations: &organizations, prices: &prices };
-        let (store, recovered) = SqliteStore::open(path, &declared, move |all| {
+        let (store, recovered) = SqliteStore::open(path, move |all| {
             transaction();
             all.into_iter().for_each(|one| drop(sender.send(one)));
         })?;
+        assert_eq!(store.declare(declaration(limits), now()), Ok(vec![]));
         let seed = now().as_micros().to_le_bytes().repeat(4).try_into().unwrap();
         Ok(Self { store, recovered, answers, ids: IdSource::new(seed), next: 0, last_id: Timestamp::default() })
     }
 
     pub fn declare(&self, limits: Limits) {
-        let (organizations, prices) = ([organization(limits)], prices());
-        self.store.declare(&Declared { organizations: &organizations, prices: &prices }).unwrap();
+        assert_eq!(self.store.declare(declaration(limits), now()), Ok(vec![]));
     }
 
     /// Each has a later id than the one before: a millisecond's ids are in no order.

@@ -1,16 +1,15 @@
-//! What the engines share: how commits wait for company, and what the configuration declares.
+//! What the engines share: how commits wait for company, and the tenants as the edge sees them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
 
 pub(super) mod directory;
 pub(super) mod queue;
-
-pub use directory::Declared;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::model::Timestamp;
 use crate::store::StoreDown;
+use crate::store::tenants::Unreadable;
 
 /// How often what can wait is written: that the process lives, what was spent, which calls are forgotten.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
@@ -29,8 +28,8 @@ pub enum StoreError {
     TooNew { version: i64, known: i64 },
     #[error("the file is a database of another program")]
     Foreign,
-    #[error("{0}")]
-    Declared(String),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error("the store cannot be written")]
     Unwritable,
     #[error(transparent)]

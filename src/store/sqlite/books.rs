@@ -7,6 +7,7 @@ use rusqlite::{Connection, named_params, params};
 use super::{answers, json, tokens};
 use crate::guardrails::{Account, Refusal, Rules};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
+use crate::store::tenants::{Tenants, Touched};
 use crate::store::{Applied, Commit, Committed, Entry, Phase, Step, Write, apply};
 
 /// By how much the row of a call grows after its admission, at most, when nothing is out of the ordinary:
@@ -37,12 +38,21 @@ impl Books {
         self.accounts.values().any(|owner| owner.account.legs_in_use() > 0)
     }
 
-    /// The rules from now on. An organization that is declared no more owns nothing and may call nobody,
-    /// but what it has running is still accounted for.
-    pub fn declare(&mut self, rules: &BTreeMap<OrganizationId, Rules>) {
-        for (name, owner) in &mut self.accounts {
-            owner.account.rules = rules.get(name).cloned().unwrap_or_else(Rules::closed);
+    /// The rules from now on, of those that are touched. Whether they can be kept with what is in memory: an
+    /// organization that is new has no account yet, and another timezone asks for the sums of other days. One that
+    /// is closed owns nothing and may call nobody, but what it has running is still accounted for.
+    pub fn declare(&mut self, tenants: &Tenants, touched: &Touched) -> bool {
+        let is_touched = |name: &OrganizationId| match touched {
+            Touched::All => true,
+            Touched::Some(names) => names.contains(name),
+        };
+        let mut fits = true;
+        for (name, owner) in self.accounts.iter_mut().filter(|(name, _)| is_touched(name)) {
+            let rules = tenants.rules(name).unwrap_or_else(Rules::closed);
+            fits &= rules.zone == owner.account.rules.zone;
+            owner.account.rules = rules;
         }
+        fits && tenants.organizations().all(|organization| self.accounts.contains_key(&organization.id))
     }
 
     /// Decides and writes, inside the transaction that `tx` is in. After an error the accounts in memory

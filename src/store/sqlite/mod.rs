@@ -8,8 +8,7 @@
 //!
 //! The file is in WAL mode with `synchronous=FULL`: an answer leaves after its data is on the disk.
 //! A call that lives is one row, so that a step writes few pages; its record moves to another table
-//! with its end. Deliberately absent: a second process on the same file, which is refused at the start,
-//! and anything the configuration declares, which is handed over at every start.
+//! with its end. Deliberately absent: a second process on the same file, which is refused at the start.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
 
 mod answers;
@@ -17,21 +16,22 @@ mod books;
 mod reader;
 mod recover;
 mod schema;
+mod tenancy;
 mod tokens;
 mod writer;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use self::reader::Reader;
 use self::writer::{Order, Writer};
-use super::engine::directory::{self, Directory};
+use super::engine::directory::Directory;
 use super::engine::queue::{self, Queue};
-use super::engine::{ANSWER, BEAT, Declared, StoreError, wall_clock};
+use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
 use super::{
     CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Store, StoreDown,
     TokenState, Usage,
@@ -43,7 +43,7 @@ use crate::model::{CallId, CallRecord, CommitId, OrganizationId, Timestamp, Toke
 pub struct SqliteStore {
     orders: Arc<Queue<Order>>,
     reader: Reader,
-    directory: RwLock<Arc<Directory>>,
+    directory: Arc<Directory>,
     writer: Option<JoinHandle<()>>,
     /// Held for as long as the writer may write.
     _lock: File,
@@ -54,22 +54,22 @@ impl SqliteStore {
     /// on the writer's thread, once per transaction, with each submitted commit in the order of the commits.
     pub fn open(
         path: &Path,
-        declared: &Declared<'_>,
         answer: impl Fn(Vec<(CommitId, Committed)>) + Send + 'static,
     ) -> Result<(Self, Recovered), StoreError> {
         let lock = schema::lock(path)?;
-        let rules = directory::rules(declared)?;
         let mut db = schema::open_writer(path)?;
-        recover::enrol(&db, rules.keys().cloned())?;
+        let tenants = Arc::new(tenancy::load(&db)?);
         recover::sum_up(&mut db)?;
-        let books = recover::books(&db, &rules, wall_clock())?;
+        let books = recover::books(&db, &tenants, wall_clock())?;
         let recovered = recover::recovered(&db)?;
         let orders = Arc::new(Queue::new());
+        let directory = Arc::new(Directory::new(Arc::clone(&tenants)));
         let writer = Writer {
             db,
             orders: Arc::clone(&orders),
             books,
-            rules,
+            tenants,
+            directory: Arc::clone(&directory),
             answer: Box::new(answer),
             stale: false,
             failing: false,
@@ -78,25 +78,8 @@ impl SqliteStore {
         };
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| StoreError::File(path.to_owned(), error))?;
-        let store = Self {
-            orders,
-            reader: Reader::new(path),
-            directory: RwLock::new(Arc::new(Directory::new(declared))),
-            writer: Some(writer),
-            _lock: lock,
-        };
+        let store = Self { orders, reader: Reader::new(path), directory, writer: Some(writer), _lock: lock };
         Ok((store, recovered))
-    }
-
-    /// Takes a new configuration: it holds for the next decision, also about calls that live.
-    pub fn declare(&self, declared: &Declared<'_>) -> Result<(), StoreError> {
-        self.order(Order::Declare(directory::rules(declared)?));
-        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(declared));
-        Ok(())
-    }
-
-    fn directory(&self) -> Arc<Directory> {
-        Arc::clone(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks the writer, who alone knows what is in use.
@@ -128,7 +111,7 @@ impl Store for SqliteStore {
     }
 
     fn authenticate(&self, sha256: &[u8; 32]) -> Option<Arc<KeyInfo>> {
-        self.directory().key(sha256)
+        self.directory.tenants().authenticate(sha256, wall_clock()).map(Arc::new)
     }
 
     fn preview(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Preview>, StoreDown> {
@@ -137,11 +120,13 @@ impl Store for SqliteStore {
     }
 
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
-        let Some(declared) = self.directory().organization(organization) else { return Ok(None) };
+        let tenants = self.directory.tenants();
+        let Some(known) = tenants.organization(organization).cloned() else { return Ok(None) };
         Ok(self.inspect(organization.clone(), move |account| {
             let today = account.day_use(now.day(&account.rules.zone));
             Usage {
-                organization: declared,
+                organization: known,
+                numbers: account.rules.numbers.clone(),
                 legs: account.legs_in_use(),
                 calls: account.admitted_in_minute(now),
                 spent: today.spent,

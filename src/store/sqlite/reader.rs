@@ -29,7 +29,7 @@ impl Reader {
         Self { path: path.to_owned(), idle: Mutex::default() }
     }
 
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let kept = idle().pop();
         let db = kept.map_or_else(|| schema::open_reader(&self.path), Ok)?;

@@ -8,18 +8,15 @@ use rusqlite::{Connection, params};
 use super::books::{self, Books, Owner, micros};
 use crate::guardrails::{Account, Attempt, Lease, Rules};
 use crate::model::{CallId, CallRecord, Day, Money, OrganizationId, Timestamp};
+use crate::store::tenants::Tenants;
 use crate::store::{Recovered, Unfinished};
 
 /// Entries of the ledger read back for the rolling minute, at most: a clock that was set back by hours
 /// makes the last minute as long.
 const LEDGER_TAIL: i64 = 500_000;
 
-/// The accounts as the file has them, under these rules.
-pub(super) fn books(
-    db: &Connection,
-    rules: &BTreeMap<OrganizationId, Rules>,
-    now: Timestamp,
-) -> rusqlite::Result<Books> {
+/// The accounts as the file has them, under the rules that these tenants have.
+pub(super) fn books(db: &Connection, tenants: &Tenants, now: Timestamp) -> rusqlite::Result<Books> {
     let mut leases = leases(db)?;
     let mut admitted = admitted(db, now)?;
     let mut accounts = BTreeMap::new();
@@ -27,7 +24,7 @@ pub(super) fn books(
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (id, name) = (row.get(0)?, OrganizationId(row.get::<_, String>(1)?.into()));
-        let rules = rules.get(&name).cloned().unwrap_or_else(Rules::closed);
+        let rules = tenants.rules(&name).unwrap_or_else(Rules::closed);
         let leases = leases.remove(&id).unwrap_or_default();
         let today = now.day(&rules.zone);
         let oldest = leases.iter().map(|lease| lease.day).min().map_or(today, |day| day.min(today));
@@ -43,7 +40,7 @@ pub(super) fn books(
     Ok(Books { accounts, next_id })
 }
 
-/// Gives every declared organization its number.
+/// Gives each organization its number, unless it has one.
 pub(super) fn enrol(db: &Connection, names: impl Iterator<Item = OrganizationId>) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT INTO organization (name) VALUES (?) ON CONFLICT DO NOTHING")?;
     for name in names {

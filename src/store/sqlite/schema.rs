@@ -12,8 +12,12 @@ use tracing::warn;
 use super::StoreError;
 
 /// One step per version of the schema, forwards only; `user_version` counts the steps taken.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_calls.sql"), include_str!("0002_tokens.sql"), include_str!("0003_events.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_calls.sql"),
+    include_str!("0002_tokens.sql"),
+    include_str!("0003_events.sql"),
+    include_str!("0004_tenants.sql"),
+];
 
 /// Marks the file as ours: `rvbr`.
 const APPLICATION_ID: i32 = 0x7276_6272;

@@ -6,7 +6,6 @@
 //!    └──────────────── Unavailable to the whole group ◀─────────┴─ accounts read again from the file
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,12 +14,15 @@ use rusqlite::Connection;
 use tracing::{error, info};
 
 use super::books::{Books, forget, micros, sum_up};
+use super::tenancy::{self, Outcome};
 use super::{answers, recover, tokens};
-use crate::guardrails::{Account, Rules};
+use crate::guardrails::Account;
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
+use crate::store::engine::directory::Directory;
 use crate::store::engine::queue::Queue;
-use crate::store::engine::{BEAT, wall_clock};
-use crate::store::{Commit, Committed, Idempotency};
+use crate::store::engine::{BEAT, StoreError, wall_clock};
+use crate::store::tenants::{Decided, Tenants};
+use crate::store::{ChangeOrder, Changed, Commit, Committed, Idempotency};
 
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
@@ -31,7 +33,8 @@ pub(super) enum Order {
     Forget(Vec<CallId>),
     /// Stores an answer outside any call, and hands back the one that stands.
     Answer(Box<Idempotency>, Timestamp, Stands),
-    Declare(BTreeMap<OrganizationId, Rules>),
+    /// In a transaction of its own: what comes after it is under the new rules.
+    Change(Box<ChangeOrder>, Tell),
     /// Shows the account as of the last transaction.
     Inspect(OrganizationId, Show),
     /// Says whether the file can be written.
@@ -43,7 +46,9 @@ pub(super) struct Writer {
     pub db: Connection,
     pub orders: Arc<Queue<Order>>,
     pub books: Books,
-    pub rules: BTreeMap<OrganizationId, Rules>,
+    pub tenants: Arc<Tenants>,
+    /// What the edge sees of them.
+    pub directory: Arc<Directory>,
     pub answer: Answer,
     /// Memory and file may differ: a transaction failed, and reading the accounts again did too.
     pub stale: bool,
@@ -61,6 +66,9 @@ type Show = Box<dyn FnOnce(Option<&Account>) + Send>;
 
 /// Where the answer that stands goes to; `None` when nothing could be written.
 type Stands = Box<dyn FnOnce(Option<Idempotency>) + Send>;
+
+/// Who waits for a change; `None` when nothing could be written.
+type Tell = Box<dyn FnOnce(Option<Changed>) + Send>;
 
 type Written = (Vec<Committed>, Vec<Option<Idempotency>>);
 
@@ -123,7 +131,7 @@ impl Writer {
             Order::Commit(id, commit) => group.commits.push((id, commit)),
             Order::Answer(answer, now, reply) => group.answers.push((answer, now, reply)),
             Order::Forget(calls) => self.forgotten.extend(calls),
-            Order::Declare(rules) => self.declare(rules),
+            Order::Change(order, tell) => tell(self.change(&order)),
             Order::Inspect(organization, show) => show(self.books.account(&organization)),
             Order::Ping(reply) if self.failing => group.pings.push(reply),
             Order::Ping(reply) => reply(true),
@@ -131,21 +139,52 @@ impl Writer {
         }
     }
 
-    fn declare(&mut self, rules: BTreeMap<OrganizationId, Rules>) {
-        self.books.declare(&rules);
-        self.rules = rules;
-        // An organization that is new gets its number, and its account, by reading them all again.
-        if self.rules.keys().any(|name| self.books.account(name).is_none()) {
+    /// One change, durable and in force when this returns; `None` when it could not be written.
+    fn change(&mut self, order: &ChangeOrder) -> Option<Changed> {
+        if self.stale {
+            self.refresh();
+        }
+        if self.stale {
+            return None;
+        }
+        match self.try_change(order) {
+            Ok(Outcome::Decided(decided)) => Some(self.follow(*decided)),
+            Ok(Outcome::Other(changed)) => Some(changed),
+            Err(error) => {
+                error!(%error, "the store cannot be written");
+                self.failing = true;
+                None
+            }
+        }
+    }
+
+    fn try_change(&self, order: &ChangeOrder) -> Result<Outcome, StoreError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let outcome = tenancy::change(&self.db, &self.tenants, order);
+        let outcome = outcome.and_then(|outcome| Ok(self.execute("COMMIT").map(|()| outcome)?));
+        if outcome.is_err() && !self.db.is_autocommit() {
+            // If this fails too, the next transaction says so when it begins.
+            let _ = self.execute("ROLLBACK");
+        }
+        outcome
+    }
+
+    /// The change is durable: the next decision is by what follows from it.
+    fn follow(&mut self, decided: Decided) -> Changed {
+        let Decided { tenants, touched, skipped, .. } = decided;
+        let tenants = Arc::new(tenants);
+        self.tenants = Arc::clone(&tenants);
+        self.directory.replace(Arc::clone(&tenants));
+        if !self.books.declare(&tenants, &touched) {
             self.stale = true;
             self.refresh();
         }
+        Changed::Done { tenants, skipped }
     }
 
     /// Makes memory agree with the file again.
     fn refresh(&mut self) {
-        let read = recover::enrol(&self.db, self.rules.keys().cloned())
-            .and_then(|()| recover::books(&self.db, &self.rules, wall_clock()));
-        match read {
+        match recover::books(&self.db, &self.tenants, wall_clock()) {
             Ok(books) => {
                 self.books = books;
                 self.stale = false;

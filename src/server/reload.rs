@@ -1,0 +1,55 @@
+//! The configuration file, read again and applied.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::clock::Clock;
+use crate::config::{Config, ConfigErrors};
+use crate::store::tenants::{Declaration, Skipped};
+use crate::store::{Store, StoreDown};
+
+/// What is read, and what it is applied to.
+#[derive(Clone)]
+pub struct Reload {
+    pub config: PathBuf,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+}
+
+/// Why the old configuration stays.
+pub enum NotReloaded {
+    File(ConfigErrors),
+    Store(StoreDown),
+}
+
+impl Reload {
+    /// Blocks. What of the file could not be applied is logged, and returned.
+    pub fn run(&self) -> Result<Vec<Skipped>, NotReloaded> {
+        let applied = Config::load(&self.config).map_err(NotReloaded::File).and_then(|config| {
+            let skipped = self.store.declare(Declaration::from(&config), self.clock.now());
+            skipped.map_err(NotReloaded::Store)
+        });
+        match &applied {
+            Ok(skipped) => {
+                info!(file = %self.config.display(), "configuration read again: organizations and prices");
+                tell(skipped);
+            }
+            Err(NotReloaded::Store(StoreDown)) => error!("the store did not take the configuration; the old one stays"),
+            Err(NotReloaded::File(errors)) => {
+                for problem in errors.to_string().lines() {
+                    warn!(problem, "configuration not read again; the old one stays");
+                }
+            }
+        }
+        applied
+    }
+}
+
+/// What of a configuration could not be applied, to operators.
+pub fn tell(skipped: &[Skipped]) {
+    for Skipped { id, why } in skipped {
+        warn!(what = ?id, %why, "the configuration declares what cannot be; it is left out");
+    }
+}
