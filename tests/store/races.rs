@@ -80,13 +80,13 @@ fn a_cap_holds_against_fifty_too_many_and_comes_back_to_nothing() {
 fn a_limit_lowered_while_a_rings_holds_for_b_and_for_the_next_period() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
-    let attempt = desk.admit();
+    let (attempt, _another) = (desk.admit(), desk.admit());
     let cent = Money::from_micros(10_000);
     assert_eq!(desk.commit(step(&attempt, Step::Extend { amount: cent })), Committed::Extended);
-    desk.declare(limits(1, 100, "0.03"));
+    desk.declare(limits(2, 100, "0.05"));
     let b = permit(&attempt, Side::Destination);
     assert_eq!(desk.commit(b.clone()), Committed::Refused(Refusal::ConcurrencyLimit));
-    desk.declare(limits(2, 100, "0.03"));
+    desk.declare(limits(4, 100, "0.05"));
     assert!(matches!(desk.commit(b), Committed::Permitted(_)));
     let more = desk.commit(step(&attempt, Step::Extend { amount: Money::from_micros(1) }));
     assert!(matches!(more, Committed::Refused(Refusal::SpendLimitExceeded { .. })));

@@ -44,8 +44,8 @@ pub struct Tenants {
     digests: BTreeMap<[u8; 32], KeyId>,
     keys: BTreeMap<KeyId, OrganizationId>,
     prices: BTreeMap<String, Price>,
-    /// Made of `prices`; none of an empty one.
-    table: Option<Table>,
+    /// Made of `prices`.
+    table: Table,
     /// What the configuration file said of an object when it was last read, as JSON.
     declared: BTreeMap<ObjectId, String>,
 }
@@ -60,7 +60,7 @@ struct Tenant {
 }
 
 /// A table that is the same when the prices are, and so is not compared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Table(Arc<PriceTable>);
 
 impl PartialEq for Table {
@@ -183,8 +183,7 @@ impl Tenants {
         let Organization { limits, allowed_destinations, .. } = &*tenant.organization;
         let allowlist = Allowlist::parse(allowed_destinations.iter().map(String::as_str)).unwrap_or_default();
         let numbers = tenant.numbers.keys().copied().collect();
-        let table = self.table.as_ref().map(|table| Arc::clone(&table.0)).unwrap_or_default();
-        let rules = Rules::new(limits.clone(), allowlist, numbers, table).ok();
+        let rules = Rules::new(limits.clone(), allowlist, numbers, Arc::clone(&self.table.0)).ok();
         Some(rules.filter(|_| tenant.organization.is_open()).unwrap_or_else(Rules::closed))
     }
 
@@ -192,6 +191,6 @@ impl Tenants {
     fn price(&mut self) {
         let prices = self.prices.values().map(|price| (price.prefix.as_str(), price.price));
         // Every prefix was read once, and there is one price for each.
-        self.table = PriceTable::new(prices).ok().map(|table| Table(table.into()));
+        self.table = Table(PriceTable::new(prices).unwrap_or_default().into());
     }
 }

@@ -17,7 +17,7 @@ use revbridge::model::{CallId, CommitId, IdSource, LegId, RequestId, Side, Times
 use revbridge::sip::{EndpointConfig, Flow};
 use revbridge::store::sqlite::SqliteStore;
 use revbridge::store::tenants::Declaration;
-use revbridge::store::{Committed, Store as _};
+use revbridge::store::{Committed, Store as _, Tenancy as _};
 use revbridge::switch::{Command, Input, Output, Reply, Switch, SwitchConfig};
 use tokio::sync::oneshot;
 
