@@ -1,4 +1,6 @@
-//! The command line: serve, check a configuration, make a key.
+//! The command line: serve, check a configuration, make a key; and what [`cli`] asks a running server.
+
+mod cli;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +9,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use revbridge::config::Config;
 use revbridge::server;
-use sha2::{Digest, Sha256};
+
+use crate::cli::{Access, ChangesArguments, KeyCommand, NumberCommand, OrgCommand, PriceCommand, Request, UserCommand};
 
 /// A call makes some hundreds of small allocations on threads of their own; this allocator takes about
 /// half of the system one's time for them.
@@ -37,15 +40,53 @@ enum Command {
     },
     /// Say every mistake of a configuration at once, with line and column.
     CheckConfig { file: PathBuf },
+    /// Organizations of a running server, with their limits.
+    Org {
+        #[command(flatten)]
+        access: Access,
+        #[command(subcommand)]
+        command: OrgCommand,
+    },
+    /// Users of an organization.
+    User {
+        #[command(flatten)]
+        access: Access,
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Numbers that an organization owns.
+    Number {
+        #[command(flatten)]
+        access: Access,
+        #[command(subcommand)]
+        command: NumberCommand,
+    },
     /// API keys.
-    #[command(subcommand)]
-    Key(KeyCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Make a key: shown once, with the lines for config.toml that hold only its hash.
-    New,
+    Key {
+        #[command(flatten)]
+        access: Access,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// What legs cost.
+    Price {
+        #[command(flatten)]
+        access: Access,
+        #[command(subcommand)]
+        command: PriceCommand,
+    },
+    /// Who changed what, newest first.
+    Changes {
+        #[command(flatten)]
+        access: Access,
+        #[command(flatten)]
+        which: ChangesArguments,
+    },
+    /// Have the server read its configuration again, as SIGHUP does, and say what came of it.
+    Reload {
+        #[command(flatten)]
+        access: Access,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -86,7 +127,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
-        Command::Key(KeyCommand::New) => new_key().map(|()| ExitCode::SUCCESS),
+        Command::Key { command: KeyCommand::New { for_admin }, .. } => new_key(for_admin).map(|()| ExitCode::SUCCESS),
+        Command::Org { access, command } => Ok(cli::run(&access, command.into())),
+        Command::User { access, command } => Ok(cli::run(&access, command.into())),
+        Command::Number { access, command } => Ok(cli::run(&access, command.into())),
+        Command::Key { access, command } => {
+            // The one without a server is done above.
+            Ok(Request::of_key(command).map_or(ExitCode::FAILURE, |request| cli::run(&access, request)))
+        }
+        Command::Price { access, command } => Ok(cli::run(&access, command.into())),
+        Command::Changes { access, which } => Ok(cli::run(&access, which.into())),
+        Command::Reload { access } => Ok(cli::run(&access, Request::reload())),
     }
 }
 
@@ -95,15 +146,21 @@ fn read(path: &Path) -> Option<Config> {
     Config::load(path).map_err(|errors| eprintln!("{errors}")).ok()
 }
 
-fn new_key() -> anyhow::Result<()> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).context("the system gives no random bytes")?;
-    let key = format!("rvk_{}", hex::encode(secret));
+fn new_key(for_admin: bool) -> anyhow::Result<()> {
+    let (key, sha256) = revbridge::api::new_key().context("the system gives no random bytes")?;
+    let sha256 = hex::encode(sha256);
     println!("{key}\n");
-    println!("# Shown once. For config.toml, below its organization:");
-    println!("[[organization.key]]");
-    println!("user = \"…\"");
-    println!("sha256 = \"{}\"", hex::encode(Sha256::digest(&key)));
-    println!("scopes = [\"calls:read\", \"calls:write\"]");
+    if for_admin {
+        println!("# Shown once. For config.toml:");
+        println!("[[admin.key]]");
+        println!("name = \"…\"");
+        println!("sha256 = \"{sha256}\"");
+    } else {
+        println!("# Shown once. For config.toml, below its organization:");
+        println!("[[organization.key]]");
+        println!("user = \"…\"");
+        println!("sha256 = \"{sha256}\"");
+        println!("scopes = [\"calls:read\", \"calls:write\"]");
+    }
     Ok(())
 }

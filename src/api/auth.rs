@@ -63,8 +63,8 @@ pub(super) fn bearer_of(headers: &HeaderMap) -> Option<&[u8]> {
     bearer(header.as_bytes())
 }
 
-/// One answer for a key that is missing, unknown or revoked.
-fn unauthorized() -> Problem {
+/// One answer for a key that is missing, unknown, expired or revoked.
+pub(super) fn unauthorized() -> Problem {
     let message = "send a valid key as Authorization: Bearer KEY";
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
 }

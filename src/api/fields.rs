@@ -101,6 +101,62 @@ impl Fields {
         seconds.map(Duration::from_secs)
     }
 
+    /// Notes a field that must be there and is not.
+    pub fn require(&mut self, name: &str, expected: &str) {
+        if !self.has(name) {
+            self.wrong(name, format!("missing; expected {expected}"));
+        }
+    }
+
+    /// Whether the field is there and `null`; then it is taken.
+    pub fn null(&mut self, name: &str) -> bool {
+        let null = matches!(self.object.get(name), Some(Json::Null));
+        if null {
+            self.object.remove(name);
+        }
+        null
+    }
+
+    /// A whole number, whose bounds somebody else knows.
+    pub fn whole(&mut self, name: &str) -> Option<u64> {
+        let found = self.object.remove(name)?;
+        let whole = match found {
+            Json::Whole(n) => u64::try_from(n).ok(),
+            Json::Number(_) | Json::Null | Json::Flag(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
+        };
+        if whole.is_none() {
+            self.mismatch(name, "a whole number", &found);
+        }
+        whole
+    }
+
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.object.remove(name)? {
+            Json::Flag(flag) => Some(flag),
+            other => {
+                self.mismatch(name, "a boolean", &other);
+                None
+            }
+        }
+    }
+
+    /// A list of strings.
+    pub fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let found = self.object.remove(name)?;
+        let Json::List(list) = found else {
+            self.mismatch(name, "an array of strings", &found);
+            return None;
+        };
+        let texts = list.into_iter().map(|value| if let Json::Text(text) = value { Ok(text) } else { Err(value) });
+        match texts.collect() {
+            Ok(texts) => Some(texts),
+            Err(other) => {
+                self.wrong(name, format!("expected an array of strings, found {} in it", other.kind()));
+                None
+            }
+        }
+    }
+
     /// Text, as parameters of a query are, that `parse` turns into something.
     pub fn parsed<T>(&mut self, name: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(name, expected)?;

@@ -28,7 +28,7 @@ pub struct Repeatable {
     key: Option<Option<String>>,
     method: axum::http::Method,
     path: String,
-    request_id: Arc<str>,
+    pub request_id: Arc<str>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Repeatable {
@@ -50,13 +50,18 @@ impl<S: Sync> FromRequestParts<S> for Repeatable {
 impl Repeatable {
     /// The key as the store knows it, for the request's body.
     pub fn key(self, caller: &Caller, body: &BTreeMap<String, Json>) -> Result<Option<IdempotencyKey>, Problem> {
+        self.key_of(&caller.sha256, body)
+    }
+
+    /// [`Repeatable::key`], for a request with the API key of this digest.
+    pub fn key_of(self, sha256: &[u8; 32], body: &BTreeMap<String, Json>) -> Result<Option<IdempotencyKey>, Problem> {
         let Some(key) = self.key else { return Ok(None) };
         let key = key.ok_or_else(|| {
             Problem::invalid("Idempotency-Key is not usable")
                 .field("Idempotency-Key", "expected one header with 1 to 255 visible ASCII characters")
         })?;
         let mut hash = Sha256::new();
-        hash.update(caller.sha256);
+        hash.update(sha256);
         // None of the three can hold a line feed, so no two requests feed the same.
         hash.update(format!("{}\n{}\n{key}", self.method, self.path));
         let body = Json::Object(body.clone()).digest();

@@ -33,7 +33,7 @@ mod request_id;
 mod serve;
 mod try_page;
 
-pub use admin::{Admin, admin_router};
+pub use admin::{Admin, AdminApi, AdminKeys, NotReloaded, Reloaded, admin_router, new_key};
 pub use answer::Problem;
 pub use auth::Caller;
 pub use browser::{BrowserApi, issued};

@@ -67,6 +67,16 @@ pub struct ApiConfig {
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
     pub listen: SocketAddr,
+    /// Who may use `/v1/admin`; nobody when empty.
+    pub keys: Vec<AdminKey>,
+}
+
+/// A key for `/v1/admin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminKey {
+    /// Who the audit log says it was.
+    pub name: Arc<str>,
+    pub sha256: [u8; 32],
 }
 
 #[derive(Debug, Clone)]

@@ -269,6 +269,10 @@ impl<'p, 'd> Section<'p, 'd> {
         self.table.is_some_and(|t| t.iter().any(|(k, _)| k.get_ref() == key))
     }
 
+    pub fn is_text(&self, key: &str) -> bool {
+        self.table.is_some_and(|t| t.iter().any(|(k, value)| k.get_ref() == key && value.get_ref().as_str().is_some()))
+    }
+
     pub fn missing(&mut self, key: &str, example: &str) {
         if !self.problems.broken {
             self.wrong(self.at, key, format_args!("missing; add it, such as {key} = {example}"));

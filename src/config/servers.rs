@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::bounds;
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, CallConfig, Listener, LogConfig, MediaConfig, StoreConfig, Transport};
+use super::tenants::sha256;
+use super::trunks::id;
+use super::{AdminConfig, AdminKey, ApiConfig, CallConfig, Listener, LogConfig, MediaConfig, StoreConfig, Transport};
 
 const SOCKET: &str = "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
 
@@ -20,9 +23,34 @@ pub(super) fn api(mut s: Section<'_, '_>) -> Option<At<ApiConfig>> {
 
 pub(super) fn admin(mut s: Section<'_, '_>) -> Option<At<AdminConfig>> {
     let listen = s.parsed_or("listen", bounds::ADMIN_LISTEN, socket);
-    s.later("key", "/v1/admin comes in a later release; remove the key");
+    let mut keys: Vec<AdminKey> = Vec::new();
+    let one = s.parsed("key_sha256", sha256);
+    keys.extend(one.map(|key| AdminKey { name: "admin".into(), sha256: key.value }));
+    let (mut names, mut digests) =
+        (keys.iter().map(|k| Arc::clone(&k.name)).collect(), keys.iter().map(|k| k.sha256).collect());
+    if s.is_text("key") {
+        s.later(
+            "key",
+            "the file holds only a key's hash: give key_sha256, which `revbridge key new --for-admin` prints",
+        );
+        s.finish();
+        return None;
+    }
+    keys.extend(s.each("key", |s| {
+        let name = s.required("name", "\"alice\"", admin_name);
+        let sha256 = s.required("sha256", "the line that `revbridge key new --for-admin` prints", sha256);
+        let unique = name.as_ref().is_some_and(|name| s.unique("name", name, &mut names));
+        let new = sha256.as_ref().is_some_and(|sha256| s.unique("sha256", sha256, &mut digests));
+        Some(AdminKey { name: name.filter(|_| unique)?.value, sha256: sha256.filter(|_| new)?.value })
+    }));
     s.finish();
-    listen.map(|l| l.with(|listen| AdminConfig { listen }))
+    listen.map(|l| l.with(|listen| AdminConfig { listen, keys }))
+}
+
+/// The configuration file has a name of its own in the audit log.
+fn admin_name(text: &str) -> Result<Arc<str>, String> {
+    id(text)
+        .and_then(|name| if &*name == "file" { Err("this is what the file itself is called".into()) } else { Ok(name) })
 }
 
 pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {

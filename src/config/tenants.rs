@@ -67,7 +67,7 @@ pub(super) fn organizations(root: &mut Section<'_, '_>, prices: &[(String, LegPr
 }
 
 /// Prefixes, `!` before those that are blocked. What is allowed must have a price, or each call there
-/// would be refused for want of one.
+/// would be refused for want of one; unless the file has no price at all, because they are kept by `/v1/admin`.
 fn destinations(s: &mut Section<'_, '_>, prices: &[(String, LegPrice)]) -> Vec<String> {
     if !s.has("allowed_destinations") {
         s.missing("allowed_destinations", "[\"+1\"]; nothing listed means nothing allowed");
@@ -80,7 +80,8 @@ fn destinations(s: &mut Section<'_, '_>, prices: &[(String, LegPrice)]) -> Vec<S
             s.wrong(*at, "allowed_destinations", format_args!("{start} is listed twice; keep one"));
         }
         bare.push(start);
-        let priced = prices.iter().any(|(p, _)| p.starts_with(start) || start.starts_with(p.as_str()));
+        let priced =
+            prices.is_empty() || prices.iter().any(|(p, _)| p.starts_with(start) || start.starts_with(p.as_str()));
         if !value.starts_with('!') && !priced {
             s.wrong(*at, "allowed_destinations", format_args!("no [[price]] covers {start}; add one or remove it"));
         }
@@ -163,7 +164,7 @@ fn keys(
     })
 }
 
-fn sha256(text: &str) -> Result<[u8; 32], &'static str> {
+pub(super) fn sha256(text: &str) -> Result<[u8; 32], &'static str> {
     let mut digest = [0; 32];
     let hex = hex::decode_to_slice(text, &mut digest);
     hex.map(|()| digest).map_err(|_| "expected 64 hexadecimal digits: the SHA-256 of the key, not the key itself")

@@ -212,6 +212,37 @@ fn ipv6_is_an_address_like_any_other() {
 }
 
 #[test]
+fn admin_keys_are_given_by_their_hashes_and_each_has_a_name() {
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    let with = |lines: &str| format!("[admin]\n{lines}\n[[trunk]]\nname = \"c\"\nuri = \"sip:127.0.0.1:5070\"\n");
+    let alice = format!("key_sha256 = \"{one}\"\n[[admin.key]]\nname = \"alice\"\nsha256 = \"{two}\"");
+    let keys = Config::parse(&with(&alice), "c").unwrap().admin.keys;
+    let names: Vec<_> = keys.iter().map(|key| (&*key.name, key.sha256[0])).collect();
+    assert_eq!(names, [("admin", 0x11), ("alice", 0x22)]);
+    assert_eq!(Config::parse(&with(""), "c").unwrap().admin.keys, []);
+    for (lines, expected) in [
+        ("key = \"secret\"", "admin.key: the file holds only a key's hash"),
+        ("key_sha256 = \"secret\"", "admin.key_sha256: expected 64 hexadecimal digits"),
+        (&alice.replace("alice", "file"), "admin.key.name: this is what the file itself is called"),
+        (&alice.replace("alice", "admin"), "admin.key.name: stands in the file already"),
+        (&alice.replace(&two, &one), "admin.key.sha256: stands in the file already"),
+        (&alice.replace("alice", "a\\nb"), "admin.key.name: expected 1 to 64 letters"),
+    ] {
+        let found = mistakes(&with(lines));
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}");
+        assert!(!found[0].contains("secret"), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_file_may_leave_organizations_and_prices_to_the_admin_api() {
+    let trunk = "[[trunk]]\nname = \"c\"\nuri = \"sip:127.0.0.1:5070\"\n";
+    assert!(Config::parse(trunk, "c").unwrap().organizations.is_empty());
+    let acme = "[[organization]]\nid = \"acme\"\nallowed_destinations = [\"+44\"]\ndaily_spend_limit = \"1\"\n";
+    assert_eq!(Config::parse(&format!("{trunk}{acme}"), "c").unwrap().organizations.len(), 1);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_mistake_too() {
     let found = Config::load(Path::new("no/such/file.toml")).unwrap_err().to_string();
     assert!(found.starts_with("no/such/file.toml:1:1: cannot be read"), "{found}");

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::inbox::Inbox;
+use super::reload::Reload;
 use super::shard::Vitals;
 use super::signals::Signals;
-use crate::api::{self, Admin, Api, BrowserApi, ServeLimits};
+use crate::api::{self, Admin, AdminApi, Api, BrowserApi, ServeLimits};
 use crate::config::Config;
 use crate::store::{Store, StoreDown};
 
@@ -47,6 +48,7 @@ pub struct Shared {
     pub vitals: Arc<Vitals>,
     pub draining: Arc<AtomicBool>,
     pub metrics: PrometheusHandle,
+    pub reload: Reload,
 }
 
 /// Serves until `stopped` changes.
@@ -70,7 +72,8 @@ pub async fn serve(
     });
     let limits = ServeLimits::from(&config.api);
     let clients = api::router(clients(config, &shared));
-    let operators = api::admin_router(operators(shared));
+    let administrators = administrators(config, &shared);
+    let operators = api::admin_router(operators(shared), administrators);
     tokio::join!(
         api::serve(api_listener, clients, limits, until(stopped.clone())),
         api::serve(admin_listener, operators, limits, until(stopped)),
@@ -93,6 +96,17 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         read_timeout: config.api.read_timeout,
         currency: config.calls.currency.as_str().into(),
         browser: config.webrtc.clone().map(|webrtc| BrowserApi::new(webrtc, config.api.max_connections)),
+    }
+}
+
+fn administrators(config: &Config, shared: &Shared) -> AdminApi {
+    let (clock, reload) = (shared.clock, shared.reload.clone());
+    AdminApi {
+        store: Arc::clone(&shared.store),
+        clock: Box::new(move || clock.now()),
+        keys: reload.admin_keys.clone(),
+        reload: Box::new(move || reload.run()),
+        read_timeout: config.api.read_timeout,
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::clock::Clock;
-use crate::config::{Config, ConfigErrors};
+use crate::api::{AdminKeys, NotReloaded, Reloaded};
+use crate::config::Config;
 use crate::store::tenants::{Declaration, Skipped};
 use crate::store::{Store, StoreDown};
 
@@ -16,24 +17,21 @@ pub struct Reload {
     pub config: PathBuf,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
-}
-
-/// Why the old configuration stays.
-pub enum NotReloaded {
-    File(ConfigErrors),
-    Store(StoreDown),
+    pub admin_keys: AdminKeys,
 }
 
 impl Reload {
     /// Blocks. What of the file could not be applied is logged, and returned.
-    pub fn run(&self) -> Result<Vec<Skipped>, NotReloaded> {
+    pub fn run(&self) -> Result<Reloaded, NotReloaded> {
         let applied = Config::load(&self.config).map_err(NotReloaded::File).and_then(|config| {
             let skipped = self.store.declare(Declaration::from(&config), self.clock.now());
-            skipped.map_err(NotReloaded::Store)
+            let skipped = skipped.map_err(NotReloaded::Store)?;
+            self.admin_keys.replace(&config.admin.keys);
+            Ok(skipped)
         });
         match &applied {
             Ok(skipped) => {
-                info!(file = %self.config.display(), "configuration read again: organizations and prices");
+                info!(file = %self.config.display(), "configuration read again: organizations, prices, admin keys");
                 tell(skipped);
             }
             Err(NotReloaded::Store(StoreDown)) => error!("the store did not take the configuration; the old one stays"),

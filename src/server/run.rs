@@ -18,6 +18,7 @@ use super::shard::{Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
 use super::{logs, metrics, poll};
+use crate::api::AdminKeys;
 use crate::config::Config;
 use crate::model::IdSource;
 use crate::sip::EndpointConfig;
@@ -69,14 +70,18 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let shard = Shard::new(clock, switch, sockets, inbox.clone(), outlets, Arc::clone(&vitals))?;
 
     let draining = Arc::new(AtomicBool::new(false));
-    let reload = Reload { config: path.to_owned(), store: Arc::<SqliteStore>::clone(&store), clock };
+    let admin_keys = AdminKeys::new(&config.admin.keys);
+    if config.admin.keys.is_empty() {
+        info!("/v1/admin is off: [admin] has no key");
+    }
+    let reload = Reload { config: path.to_owned(), store: Arc::<SqliteStore>::clone(&store), clock, admin_keys };
     let signals = Signals {
         inbox: inbox.clone(),
-        reload,
+        reload: reload.clone(),
         drain_deadline: config.calls.drain_deadline,
         draining: Arc::clone(&draining),
     };
-    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder };
+    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload };
     serve(config, listeners, shared, signals, move || shard.run(restored))
 }
 

@@ -1,4 +1,4 @@
-//! The second listener, for operators: `/metrics`, `/health`, `/ready`.
+//! `/metrics`, `/health`, `/ready`: they ask for no key.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
-use super::answer::{Problem, json};
+use super::super::answer::{Problem, json};
 
 type Metrics = dyn Fn() -> String + Send + Sync;
 type Ready = dyn Fn() -> Result<(), &'static str> + Send + Sync;
@@ -24,14 +24,11 @@ pub struct Admin {
     pub ready: Arc<Ready>,
 }
 
-pub fn admin_router(admin: Admin) -> Router {
+pub fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/ready", get(ready))
-        .fallback(super::no_such_path)
-        .method_not_allowed_fallback(super::no_such_method)
-        .layer(axum::middleware::from_fn_with_state(super::request_id::Source::new(), super::request_id::label))
         .with_state(admin)
 }
 
