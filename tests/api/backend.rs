@@ -39,7 +39,7 @@ pub struct Backend {
     pub full: AtomicBool,
     /// The store cannot be reached.
     pub down: AtomicBool,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// Who waits for a commit, and what is said when it is durable.
@@ -62,7 +62,7 @@ impl Backend {
             admitted: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             down: AtomicBool::new(false),
-            _directory: directory,
+            directory: directory,
         });
         let behind = Arc::downgrade(&backend);
         let answer = move |all: Vec<_>| {
@@ -82,6 +82,12 @@ impl Backend {
 
     fn reachable(&self) -> Result<&SqliteStore, StoreDown> {
         if self.down.load(Ordering::SeqCst) { Err(StoreDown) } else { Ok(self.store()) }
+    }
+
+    /// All that the store has on the disk.
+    pub fn bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
     /// Calls that were ever admitted.

@@ -5,6 +5,7 @@
 //! the phone that it rings and the audio threads are not.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // A client needs sockets, threads and time.
 
+mod admin;
 mod backend;
 mod bodies;
 mod browsers;

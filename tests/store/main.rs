@@ -7,4 +7,5 @@ mod desk;
 mod lists;
 mod races;
 mod schema;
+mod tenants;
 mod tokens;

@@ -127,10 +127,11 @@ fn a_transaction_that_fails_halfway_leaves_nothing_and_the_next_one_works() {
 }
 
 /// The steps of the schema, as the engine takes them.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../src/store/sqlite/0001_calls.sql"),
     include_str!("../../src/store/sqlite/0002_tokens.sql"),
     include_str!("../../src/store/sqlite/0003_events.sql"),
+    include_str!("../../src/store/sqlite/0004_tenants.sql"),
 ];
 
 /// A file beside this one as a release of that version would have written it: its schema by its own steps, and
