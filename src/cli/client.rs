@@ -85,9 +85,8 @@ impl Client {
         let unreachable = |why: String| Failure::Unreachable { address: self.address, why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
-        let answered =
-            runtime.block_on(async { exchange.await }).map_err(|_| unreachable("it takes too long".into()))?;
+        let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await };
+        let answered = runtime.block_on(exchange).map_err(|_| unreachable("it takes too long".into()))?;
         let (status, bytes) = answered.map_err(|error| unreachable(error.to_string()))?;
         let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if status.is_success() { Ok(json) } else { Err(refused(status, &json)) }

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// The API key of user alice; the configuration holds its SHA-256.
 pub const KEY: &str = "rvk_a-key-for-the-lab";
+/// Opens `/v1/admin`.
+pub const ADMIN_KEY: &str = "rvk_an-admin-key-for-the-lab";
 
 /// Four loopback addresses and a folder of its own. All of 127/8 is loopback, so with addresses of its
 /// own every lab uses the same well-known ports, and no two runs can take each other's.
@@ -123,6 +125,7 @@ impl Settings {
 listen = "{api}"
 [admin]
 listen = "{admin}"
+key_sha256 = "{admin_key}"
 [store]
 url = "sqlite:{store}"
 [sip]
@@ -183,6 +186,7 @@ scopes = ["calls:read", "calls:write", "voice:webrtc"]
             owned = super::OWNED,
             webrtc = self.webrtc,
             key = hex::encode(Sha256::digest(KEY)),
+            admin_key = hex::encode(Sha256::digest(ADMIN_KEY)),
         )
     }
 }

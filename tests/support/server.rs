@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lab::{KEY, Settings};
+use super::lab::{ADMIN_KEY, KEY, Settings};
 use super::{DESTINATION, OWNED, Response, http, poll};
 
 /// A debug build on a busy machine takes its time.
@@ -80,6 +80,33 @@ impl Server {
         let headers: Vec<_> =
             std::iter::once(("Authorization", bearer.as_str())).chain(headers.iter().copied()).collect();
         http::request(self.settings.api(), method, path, &headers, body)
+    }
+
+    /// A request to `/v1/admin` as the operator.
+    pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+        let bearer = format!("Bearer {ADMIN_KEY}");
+        let headers = [("Authorization", bearer.as_str())];
+        http::request(self.settings.admin(), method, &format!("/v1/admin{path}"), &headers, body)
+            .expect("the admin API answers")
+    }
+
+    /// One that succeeds, with its data.
+    pub fn administer(&self, method: &str, path: &str, body: Value) -> Value {
+        let answer = self.admin(method, path, (!body.is_null()).then_some(&body));
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+        answer.data()
+    }
+
+    /// A request with another key than alice's.
+    pub fn request_with(&self, key: &str, method: &str, path: &str, body: Option<&Value>) -> Response {
+        let bearer = format!("Bearer {key}");
+        http::request(self.settings.api(), method, path, &[("Authorization", &bearer)], body).expect("the API answers")
+    }
+
+    /// SIGHUP: the server reads its configuration again.
+    pub fn reload(&self) {
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "SIGHUP is delivered");
     }
 
     pub fn get(&self, path: &str) -> Response {
