@@ -13,6 +13,7 @@
 //!
 //! ```text
 //! main
+//! cli
 //! server
 //! api
 //! store::sqlite

@@ -34,7 +34,8 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         .filter(|line| {
             let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
-            !examples.iter().chain(&turn).any(|key| line.starts_with(key))
+            let admin = ["# key_sha256", "# [[admin.key]]", "# name", "# sha256"];
+            !examples.iter().chain(&turn).chain(&admin).any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,

@@ -62,7 +62,7 @@ impl Backend {
             admitted: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             down: AtomicBool::new(false),
-            directory: directory,
+            directory,
         });
         let behind = Arc::downgrade(&backend);
         let answer = move |all: Vec<_>| {
