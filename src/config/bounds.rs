@@ -103,12 +103,15 @@ pub const MAX_CALLS_PER_MINUTE_BOUND: RangeInclusive<u64> = 1..=1_000_000;
 /// Names and ids: they appear in records, logs and metrics.
 pub const ID_CHARS: usize = 64;
 
-/// What one server keeps of its tenants. All of it is held in memory, at less than 1 kB apiece, and a change copies
-/// an index of it: at these bounds within milliseconds.
+/// What one server keeps of its tenants. All of it is held in memory, at about 1 kB apiece.
 pub const ORGANIZATIONS: usize = 10_000;
+/// Users, numbers and keys of all organizations. A change copies the index that it touches: at this bound within
+/// tens of milliseconds, in which no call is admitted.
+pub const TENANT_OBJECTS: usize = 200_000;
+/// Of one organization, as are the next two.
 pub const USERS: usize = 10_000;
 pub const NUMBERS: usize = 10_000;
-/// Of one organization, revoked and expired ones included; the oldest of those make room.
+/// Revoked and expired ones included; the oldest of those make room.
 pub const KEYS: usize = 1_000;
 pub const PRICES: usize = 10_000;
 pub const DESTINATIONS: usize = 1_000;

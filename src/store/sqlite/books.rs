@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, named_params, params};
 
 use super::{answers, json, tokens};
-use crate::guardrails::{Account, Refusal, Rules};
+use crate::guardrails::{Account, Refusal};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
 use crate::store::tenants::{Tenants, Touched};
 use crate::store::{Applied, Commit, Committed, Entry, Phase, Step, Write, apply};
@@ -38,19 +38,13 @@ impl Books {
         self.accounts.values().any(|owner| owner.account.legs_in_use() > 0)
     }
 
-    /// The rules from now on, of those that are touched. Whether they can be kept with what is in memory: an
-    /// organization that is new has no account yet, and another timezone asks for the sums of other days. One that
-    /// is closed owns nothing and may call nobody, but what it has running is still accounted for.
+    /// The rules from now on, where something has touched them. Whether they fit what is in memory: an organization
+    /// that is new has no account yet, and another timezone asks for the sums of other days. One that is closed owns
+    /// nothing and may call nobody, but what it has running is still accounted for.
     pub fn declare(&mut self, tenants: &Tenants, touched: &Touched) -> bool {
-        let is_touched = |name: &OrganizationId| match touched {
-            Touched::All => true,
-            Touched::Some(names) => names.contains(name),
-        };
         let mut fits = true;
-        for (name, owner) in self.accounts.iter_mut().filter(|(name, _)| is_touched(name)) {
-            let rules = tenants.rules(name).unwrap_or_else(Rules::closed);
-            fits &= rules.zone == owner.account.rules.zone;
-            owner.account.rules = rules;
+        for (name, owner) in &mut self.accounts {
+            fits &= tenants.renew(touched, name, &mut owner.account.rules);
         }
         fits && tenants.organizations().all(|organization| self.accounts.contains_key(&organization.id))
     }

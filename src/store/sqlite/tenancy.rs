@@ -50,7 +50,7 @@ pub(super) fn change(db: &Connection, known: &Tenants, order: &ChangeOrder) -> R
     };
     let decided = match newer.as_ref().unwrap_or(known).decide(&order.change, &order.by, order.at) {
         // What another changed is new to this node as well.
-        Ok(decided) if newer.is_some() => Decided { touched: Touched::All, ..decided },
+        Ok(decided) if newer.is_some() => Decided { touched: Touched::all(), ..decided },
         Ok(decided) => decided,
         Err(refused) => return Ok(Outcome::Other(Changed::Refused(refused))),
     };

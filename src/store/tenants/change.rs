@@ -279,11 +279,19 @@ pub struct Skipped {
 }
 
 /// Whose rules are others from now on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touched {
-    /// Prices have changed, so everybody's.
-    All,
-    Some(BTreeSet<OrganizationId>),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Everybody's: more is new to this node than the change.
+    pub all: bool,
+    /// Everybody's prices, and nothing else of their rules.
+    pub prices: bool,
+    pub organizations: BTreeSet<OrganizationId>,
+}
+
+impl Touched {
+    pub fn all() -> Self {
+        Self { all: true, ..Self::default() }
+    }
 }
 
 /// What follows from a change; nothing of it is durable yet.

@@ -50,10 +50,8 @@ impl<'a> Draft<'a> {
             tenants.price();
         }
         tenants.version += u64::from(!dirty.is_empty());
-        let touched = match prices {
-            true => Touched::All,
-            false => Touched::Some(dirty.iter().filter_map(|id| id.organization().cloned()).collect()),
-        };
+        let organizations = dirty.iter().filter_map(|id| id.organization().cloned()).collect();
+        let touched = Touched { all: false, prices, organizations };
         let rows = dirty.into_iter().map(|id| Row {
             document: tenants.object(&id).map(|object| object.document()),
             declared: tenants.declared.get(&id).cloned(),
@@ -124,8 +122,8 @@ impl<'a> Draft<'a> {
     /// Keeps in mind what the file says of an object; `None` when it does not speak of it any more.
     pub fn remember(&mut self, id: ObjectId, declared: Option<String>) {
         match declared {
-            Some(text) => self.tenants.declared.insert(id.clone(), text),
-            None => self.tenants.declared.remove(&id),
+            Some(text) => Arc::make_mut(&mut self.tenants.declared).insert(id.clone(), text),
+            None => Arc::make_mut(&mut self.tenants.declared).remove(&id),
         };
         self.dirty.insert(id);
     }
@@ -133,6 +131,12 @@ impl<'a> Draft<'a> {
     fn open(&self, id: &OrganizationId) -> Result<Arc<Organization>, ChangeRefused> {
         let organization = self.tenants.organization(id).ok_or(ChangeRefused::NotFound(Kind::Organization))?;
         if organization.is_open() { Ok(Arc::clone(organization)) } else { Err(ChangeRefused::Closed) }
+    }
+
+    /// Whether one more of these fits into its organization and into what a server keeps in all.
+    fn room_for_one(&self, kind: Kind, count: usize, bound: usize) -> Verdict {
+        room(kind, count, bound)?;
+        room(kind, self.tenants.objects(), bounds::TENANT_OBJECTS)
     }
 
     fn create_organization(&mut self, id: &OrganizationId, settings: &SettingsPatch) -> Verdict {
@@ -185,7 +189,7 @@ impl<'a> Draft<'a> {
         if self.tenants.user(owner, id).is_some() {
             return Err(ChangeRefused::Exists(Kind::User));
         }
-        room(Kind::User, self.tenants.users(owner).count(), bounds::USERS)?;
+        self.room_for_one(Kind::User, self.tenants.users(owner).count(), bounds::USERS)?;
         let problems = id_problem("id", id.as_str()).into_iter().chain(self.phone_problem(owner, phone));
         valid(problems.collect())?;
         let (organization, id) = (owner.clone(), id.clone());
@@ -221,7 +225,7 @@ impl<'a> Draft<'a> {
         match self.tenants.numbers.get(&number) {
             Some(other) if other == owner => return Err(ChangeRefused::Exists(Kind::Number)),
             Some(_) => return Err(ChangeRefused::Taken(Kind::Number)),
-            None => room(Kind::Number, self.tenants.numbers(owner).count(), bounds::NUMBERS)?,
+            None => self.room_for_one(Kind::Number, self.tenants.numbers(owner).count(), bounds::NUMBERS)?,
         }
         if self.tenants.users(owner).any(|user| user.phone == Some(number)) {
             let text = "this is the phone of one of the organization's users, so a call would loop";
@@ -269,7 +273,7 @@ impl<'a> Draft<'a> {
 
     /// Drops the oldest key that opens nothing any more when there are as many as are kept.
     fn make_room_for_key(&mut self, owner: &OrganizationId) -> Verdict {
-        let full = room(Kind::Key, self.tenants.keys(owner).count(), bounds::KEYS);
+        let full = self.room_for_one(Kind::Key, self.tenants.keys(owner).count(), bounds::KEYS);
         if full.is_ok() {
             return Ok(());
         }

@@ -90,6 +90,8 @@ impl Draft<'_> {
         for id in in_order_of_going(gone) {
             self.go(id);
         }
+        // Once more: a key that moves is another key there, with an id of its own.
+        let said = self.said(declaration);
         // Organizations come before what they have, and users before their keys: so are the kinds sorted.
         let mut all: Vec<_> = said.into_iter().collect();
         all.sort_by_key(|(id, _)| id.kind());

@@ -38,16 +38,17 @@ pub struct Tenants {
     /// Grows with every change.
     version: u64,
     tenants: BTreeMap<OrganizationId, Arc<Tenant>>,
+    // Shared with the versions before, as far as they are the same: a change copies what it touches.
     /// Whose a number is.
-    numbers: BTreeMap<E164, OrganizationId>,
+    numbers: Arc<BTreeMap<E164, OrganizationId>>,
     /// Whose a key is, by what is looked up: its digest, or its id.
-    digests: BTreeMap<[u8; 32], KeyId>,
-    keys: BTreeMap<KeyId, OrganizationId>,
-    prices: BTreeMap<String, Price>,
+    digests: Arc<BTreeMap<[u8; 32], KeyId>>,
+    keys: Arc<BTreeMap<KeyId, OrganizationId>>,
+    prices: Arc<BTreeMap<String, Price>>,
     /// Made of `prices`.
     table: Table,
     /// What the configuration file said of an object when it was last read, as JSON.
-    declared: BTreeMap<ObjectId, String>,
+    declared: Arc<BTreeMap<ObjectId, String>>,
 }
 
 /// One organization with what it has.
@@ -106,7 +107,7 @@ impl Tenants {
             self.insert(object);
         }
         if let Some(declared) = row.declared {
-            self.declared.insert(row.id, declared);
+            Arc::make_mut(&mut self.declared).insert(row.id, declared);
         }
         Ok(())
     }
@@ -185,6 +186,27 @@ impl Tenants {
         let numbers = tenant.numbers.keys().copied().collect();
         let rules = Rules::new(limits.clone(), allowlist, numbers, Arc::clone(&self.table.0)).ok();
         Some(rules.filter(|_| tenant.organization.is_open()).unwrap_or_else(Rules::closed))
+    }
+
+    /// Makes an organization's rules follow from these tenants, as far as something has touched them. Whether its
+    /// day turns when it did: otherwise other sums of what was spent are asked for.
+    pub fn renew(&self, touched: &Touched, id: &OrganizationId, rules: &mut Rules) -> bool {
+        if touched.all || touched.organizations.contains(id) {
+            let renewed = self.rules(id).unwrap_or_else(Rules::closed);
+            let same_days = renewed.zone == rules.zone;
+            *rules = renewed;
+            return same_days;
+        }
+        if touched.prices {
+            rules.prices = Arc::clone(&self.table.0);
+        }
+        true
+    }
+
+    /// Users, numbers and keys of everybody.
+    fn objects(&self) -> usize {
+        let users: usize = self.tenants.values().map(|tenant| tenant.users.len()).sum();
+        users + self.numbers.len() + self.keys.len()
     }
 
     /// The table follows the prices.

@@ -317,16 +317,16 @@ impl Tenants {
                 self.tenant(&user.organization).map(|tenant| tenant.users.insert(user.id.clone(), user.clone()));
             }
             Object::Number(number) => {
-                self.numbers.insert(number.number, number.organization.clone());
+                Arc::make_mut(&mut self.numbers).insert(number.number, number.organization.clone());
                 self.tenant(&number.organization).map(|tenant| tenant.numbers.insert(number.number, number.clone()));
             }
             Object::Key(key) => {
-                self.digests.insert(key.sha256, key.id);
-                self.keys.insert(key.id, key.organization.clone());
+                Arc::make_mut(&mut self.digests).insert(key.sha256, key.id);
+                Arc::make_mut(&mut self.keys).insert(key.id, key.organization.clone());
                 self.tenant(&key.organization).map(|tenant| tenant.keys.insert(key.id, key.clone()));
             }
             Object::Price(price) => {
-                self.prices.insert(price.prefix.clone(), price);
+                Arc::make_mut(&mut self.prices).insert(price.prefix.clone(), price);
             }
         }
     }
@@ -340,17 +340,17 @@ impl Tenants {
                 self.tenant(owner).map(|tenant| tenant.users.remove(id));
             }
             ObjectId::Number(owner, number) => {
-                self.numbers.remove(number);
+                Arc::make_mut(&mut self.numbers).remove(number);
                 self.tenant(owner).map(|tenant| tenant.numbers.remove(number));
             }
             ObjectId::Key(owner, id) => {
-                self.keys.remove(id);
+                Arc::make_mut(&mut self.keys).remove(id);
                 if let Some(key) = self.tenant(owner).and_then(|tenant| tenant.keys.remove(id)) {
-                    self.digests.remove(&key.sha256);
+                    Arc::make_mut(&mut self.digests).remove(&key.sha256);
                 }
             }
             ObjectId::Price(prefix) => {
-                self.prices.remove(prefix);
+                Arc::make_mut(&mut self.prices).remove(prefix);
             }
         }
     }
