@@ -1,7 +1,7 @@
 //! The configuration file, read again and applied.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 
@@ -18,11 +18,14 @@ pub struct Reload {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub admin_keys: AdminKeys,
+    /// One at a time, or what was read first could be applied last.
+    pub turn: Arc<Mutex<()>>,
 }
 
 impl Reload {
     /// Blocks. What of the file could not be applied is logged, and returned.
     pub fn run(&self) -> Result<Reloaded, NotReloaded> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = Config::load(&self.config).map_err(NotReloaded::File).and_then(|config| {
             let skipped = self.store.declare(Declaration::from(&config), self.clock.now());
             let skipped = skipped.map_err(NotReloaded::Store)?;

@@ -74,7 +74,13 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     if config.admin.keys.is_empty() {
         info!("/v1/admin is off: [admin] has no key");
     }
-    let reload = Reload { config: path.to_owned(), store: Arc::<SqliteStore>::clone(&store), clock, admin_keys };
+    let reload = Reload {
+        config: path.to_owned(),
+        store: Arc::<SqliteStore>::clone(&store),
+        clock,
+        admin_keys,
+        turn: Arc::default(),
+    };
     let signals = Signals {
         inbox: inbox.clone(),
         reload: reload.clone(),
