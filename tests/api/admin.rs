@@ -116,6 +116,30 @@ fn without_an_admin_key_there_is_nothing() {
     }
 }
 
+/// Each request of the page is one that there is, and that asks for a key; a path or a method that is made up is not.
+#[test]
+fn the_page_about_it_names_what_there_is() {
+    let desk = Desk::new();
+    let page = include_str!("../../docs/admin-api.md");
+    let requests: Vec<(&str, String)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`')?.0.split_once(" /v1/admin"))
+        .map(|(method, path)| (method, path.replace(['{', '}'], "")))
+        .collect();
+    assert_eq!(requests.len(), 24);
+    for (method, path) in &requests {
+        let answer = desk.ask("wrong", method, path, &[], "");
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{method} {path}");
+    }
+    for (method, path, status) in [("GET", "/reloads", 404), ("GET", "/reload", 405), ("PUT", "/prices", 405)] {
+        assert_eq!(desk.ask("wrong", method, path, &[], "").status, status, "{method} {path}");
+    }
+    for (name, _) in desk.get("/organizations/acme").data().as_object().unwrap() {
+        let told = ["id", "status", "created_at", "closed_at"].contains(&name.as_str());
+        assert!(told || page.contains(&format!("| `{name}` |")), "the page does not speak of {name}");
+    }
+}
+
 #[test]
 fn a_tenant_is_made_and_dials_at_once() {
     let desk = Desk::new();
