@@ -314,3 +314,33 @@ fn a_file_of_an_older_release_takes_its_tenants_from_the_configuration() {
     assert_eq!(desk.store.usage(&acme(), now()).unwrap().unwrap().legs, 2);
     assert_eq!(entries(&desk), 3, "organization, number, price");
 }
+
+#[test]
+fn of_all_who_want_one_number_at_once_one_gets_it_and_each_change_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let wanted = number("+12125550177");
+    let organizations: Vec<_> = (0..8).map(|n| OrganizationId(format!("org-{n}").into())).collect();
+    let settings = || SettingsPatch {
+        daily_spend_limit: Some(Money::ZERO),
+        allowed_destinations: Some(Vec::new()),
+        ..SettingsPatch::default()
+    };
+    let store = &desk.store;
+    let all_at_once = |change_of: &(dyn Fn(&OrganizationId) -> Change + Sync)| {
+        std::thread::scope(|scope| {
+            let asking = organizations.iter().map(|id| scope.spawn(|| store.change(order(change_of(id))).unwrap()));
+            let asking: Vec<_> = asking.collect();
+            asking.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let before = desk.store.tenants().version();
+    let made = all_at_once(&|id| Change::CreateOrganization { id: id.clone(), settings: settings() });
+    assert!(made.iter().all(|changed| matches!(changed, Changed::Done { .. })), "{made:?}");
+    let got = all_at_once(&|id| Change::AddNumber { organization: id.clone(), number: wanted });
+    let refused = |changed: &&Changed| **changed == Changed::Refused(ChangeRefused::Taken(Kind::Number));
+    assert_eq!(got.iter().filter(refused).count(), 7, "{got:?}");
+    let tenants = desk.store.tenants();
+    assert_eq!(tenants.version(), before + 9);
+    assert_eq!(organizations.iter().filter(|id| tenants.rules(id).unwrap().owns(wanted)).count(), 1);
+}
