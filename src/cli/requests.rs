@@ -22,6 +22,9 @@ pub enum Shape {
     List { columns: &'static [&'static str], most: usize },
 }
 
+/// The column that says what of an object is other than before.
+pub const DIFFERENCE: &str = "difference";
+
 impl Request {
     fn one(method: &'static str, path: String, body: Option<Value>) -> Self {
         Self { method, path, body, shape: Shape::One }
@@ -172,7 +175,7 @@ impl From<PriceCommand> for Request {
 
 impl From<ChangesArguments> for Request {
     fn from(ChangesArguments { organization, limit }: ChangesArguments) -> Self {
-        let columns = &["sequence", "at", "by", "action", "organization_id", "name", "request_id"];
+        let columns = &["at", "by", "action", "organization_id", "name", DIFFERENCE];
         let narrowed = organization.map(|id| format!("?organization={}", segment(&id))).unwrap_or_default();
         let path = format!("/v1/admin/changes{narrowed}");
         Self { method: "GET", path, body: None, shape: Shape::List { columns, most: limit } }

@@ -111,6 +111,11 @@ fn a_tenant_is_made_by_the_command_line_and_calls() {
         prices.as_array().expect("a list").iter().filter(|c| c["name"] == "+1212").map(|c| &c["action"]).collect();
     assert_eq!(of_prices, ["price.delete", "price.create"]);
 
+    let shown = line.done(&["changes", "--organization", "zoo"]);
+    let update = shown.lines().find(|line| line.contains("max_concurrent_legs")).expect("the update");
+    assert!(update.contains("max_concurrent_legs 20 → 2, timezone UTC → Europe/Berlin"), "{shown}");
+    assert!(!server.log().contains(secret) && !server.log().contains(ADMIN_KEY));
+
     let table = line.done(&["org", "list"]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(

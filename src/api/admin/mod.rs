@@ -28,7 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post};
 use sha2::{Digest, Sha256};
@@ -122,8 +122,6 @@ pub fn admin_router(admin: Admin, api: AdminApi) -> Router {
         .route("/v1/admin/prices/{prefix}", get(prices::show).put(prices::set).delete(prices::remove))
         .route("/v1/admin/changes", get(changes::list))
         .route("/v1/admin/reload", post(reload::reload))
-        // Bodies have a bound of their own, the same as for clients.
-        .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(api));
     operations::routes(admin)
         .merge(tenants)
