@@ -16,6 +16,8 @@
 mod change;
 mod decide;
 mod declare;
+mod formats;
+mod keys;
 mod objects;
 #[cfg(test)]
 mod tests;
