@@ -184,6 +184,7 @@ fn an_organization_that_is_new_may_dial_at_once_and_another_timezone_keeps_what_
     let path = dir.path().join("db");
     let mut desk = Desk::open(&path, wide()).unwrap();
     let (zoo, theirs) = (OrganizationId("zoo".into()), number("+12125550111"));
+    let before = desk.admit();
     let settings = |timezone: &str| SettingsPatch {
         daily_spend_limit: Some("1".parse().unwrap()),
         allowed_destinations: Some(vec!["+1".into()]),
@@ -195,6 +196,8 @@ fn an_organization_that_is_new_may_dial_at_once_and_another_timezone_keeps_what_
     let mut attempt = desk.attempt();
     (attempt.organization, attempt.from) = (zoo.clone(), theirs);
     assert!(matches!(desk.commit(admit(&attempt)), Committed::Admitted { .. }));
+    let usage = |organization| desk.store.usage(organization, now()).unwrap().unwrap();
+    assert_eq!((usage(&zoo).legs, usage(&before.organization).legs, usage(&before.organization).calls), (2, 2, 1));
     desk.commit(settle(&attempt, Money::from_micros(500)));
     // It is a day later there at every moment of the year; a start reads the sums of that day only.
     let moved = |desk: &Desk, timezone: &str| {

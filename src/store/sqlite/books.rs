@@ -38,15 +38,27 @@ impl Books {
         self.accounts.values().any(|owner| owner.account.legs_in_use() > 0)
     }
 
-    /// The rules from now on, where something has touched them. Whether they fit what is in memory: an organization
-    /// that is new has no account yet, and another timezone asks for the sums of other days. One that is closed owns
-    /// nothing and may call nobody, but what it has running is still accounted for.
+    /// The rules from now on, where something has touched them. Whether they fit what is in memory: another timezone
+    /// asks for the sums of other days. One that is closed owns nothing and may call nobody, but what it has running
+    /// is still accounted for.
     pub fn declare(&mut self, tenants: &Tenants, touched: &Touched) -> bool {
-        let mut fits = true;
-        for (name, owner) in &mut self.accounts {
-            fits &= tenants.renew(touched, name, &mut owner.account.rules);
+        let accounts = self.accounts.iter_mut();
+        accounts.fold(true, |fits, (name, owner)| tenants.renew(touched, name, &mut owner.account.rules) && fits)
+    }
+
+    /// Gives an account to each organization that is new, with nothing in use.
+    pub fn enlist(&mut self, db: &Connection, tenants: &Tenants) -> rusqlite::Result<()> {
+        for organization in tenants.organizations() {
+            if self.accounts.contains_key(&organization.id) {
+                continue;
+            }
+            let mut select = db.prepare_cached("SELECT id FROM organization WHERE name = ?")?;
+            let id = select.query_row([organization.id.as_str()], |row| row.get(0))?;
+            if let Some(rules) = tenants.rules(&organization.id) {
+                self.accounts.insert(organization.id.clone(), Owner { id, account: Account::new(rules) });
+            }
         }
-        fits && tenants.organizations().all(|organization| self.accounts.contains_key(&organization.id))
+        Ok(())
     }
 
     /// Decides and writes, inside the transaction that `tx` is in. After an error the accounts in memory

@@ -175,7 +175,9 @@ impl Writer {
         let tenants = Arc::new(tenants);
         self.tenants = Arc::clone(&tenants);
         self.directory.replace(Arc::clone(&tenants));
-        if !self.books.declare(&tenants, &touched) {
+        // What somebody else changed may have been followed by what its calls use.
+        let fits = self.books.declare(&tenants, &touched) && !touched.all;
+        if !fits || self.books.enlist(&self.db, &tenants).is_err() {
             self.stale = true;
             self.refresh();
         }
