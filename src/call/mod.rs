@@ -453,7 +453,7 @@ fn new_record(plan: &Plan, now: Timestamp) -> CallRecord {
         path: plan.connect.path(),
         status: Status::Queued,
         from_number: plan.from,
-        to_number: plan.to,
+        to_number: Some(plan.to),
         connect_number: plan.connect.phone(),
         client_name: plan.client_name.clone(),
         client_label: plan.client_label.clone(),

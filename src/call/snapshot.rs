@@ -191,7 +191,8 @@ fn plan(record: &CallRecord, user_leg: LegPlan, destination_leg: LegPlan) -> Pla
         organization: record.organization_id.clone(),
         user: record.user_id.clone(),
         from: record.from_number,
-        to: record.to_number,
+        // Only what was over for long is erased, and a call that is taken up again rings nobody.
+        to: record.to_number.unwrap_or(record.from_number),
         connect: record.connect_number.map_or_else(|| browser(record), Connect::Phone),
         client_name: record.client_name.clone(),
         client_label: record.client_label.clone(),

@@ -17,8 +17,10 @@ pub struct Record {
     direction: &'static str,
     status: Status,
     from_number: E164,
-    to_number: E164,
-    /// The user's own phone is for those only who may read calls; null when it was a browser.
+    /// Null when it was erased.
+    to_number: Option<E164>,
+    /// The user's own phone is for those only who may read calls; null when it was a browser or was
+    /// erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     connect_number: Option<Option<E164>>,
     client_name: Option<Arc<str>>,

@@ -265,6 +265,11 @@ impl Path {
         }
     }
 
+    /// Reads what [`Path::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Path::Bridge, Path::Browser, Path::Join].into_iter().find(|path| path.as_str() == text)
+    }
+
     /// What authorises a call of this path.
     pub fn credential(self) -> CredentialType {
         match self {
@@ -312,8 +317,9 @@ pub struct CallRecord {
     pub path: Path,
     pub status: Status,
     pub from_number: E164,
-    pub to_number: E164,
-    /// Leg A's; `None` when it is a browser.
+    /// Leg B's; `None` when it was erased, which no call is that lives.
+    pub to_number: Option<E164>,
+    /// Leg A's; `None` when it is a browser, or was erased.
     pub connect_number: Option<E164>,
     pub client_name: Option<Arc<str>>,
     pub client_label: Option<Arc<str>>,

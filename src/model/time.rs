@@ -93,6 +93,24 @@ impl Sub<Duration> for Timestamp {
 #[serde(transparent)]
 pub struct Day(pub i32);
 
+impl Day {
+    /// Reads `2026-01-31`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let shape = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let date: jiff::civil::Date = text.parse().ok().filter(|_| shape)?;
+        date.since((jiff::Unit::Day, jiff::civil::date(1970, 1, 1))).ok().map(|s| Day(s.get_days()))
+    }
+}
+
+/// `2026-01-31`.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = jiff::Span::new().try_days(self.0).unwrap_or_default();
+        let date = jiff::civil::date(1970, 1, 1).checked_add(days).unwrap_or(jiff::civil::Date::MAX);
+        fmt::Display::fmt(&date, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +120,16 @@ mod tests {
         let t = Timestamp::from_millis(1_767_225_600_123);
         assert_eq!(t.rfc3339(), "2026-01-01T00:00:00.123Z");
         assert_eq!(Timestamp::parse_rfc3339("2026-01-01T01:00:00.123+01:00"), Some(t));
+    }
+
+    #[test]
+    fn days_are_written_and_read() {
+        for (text, day) in [("1970-01-01", 0), ("1969-12-31", -1), ("2026-01-31", 20_484), ("2024-02-29", 19_782)] {
+            assert_eq!((Day::parse(text), Day(day).to_string().as_str()), (Some(Day(day)), text));
+        }
+        for bad in ["2026-02-30", "2026-1-31", "20260131", "2026-01-31T00", "+002026-01", ""] {
+            assert_eq!(Day::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -19,11 +19,15 @@ mod records;
 pub mod sqlite;
 mod tenancy;
 pub mod tenants;
+mod statements;
+mod upkeep;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
 pub use outbox::{Event, Outbox};
 pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
 pub use tenancy::{AnswerOf, ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Tenancy};
+pub use statements::{Line, Statement, Statements, Sums};
+pub use upkeep::{Erased, ErasedRows, Erasure, Retention, Upkeep};
 
 use std::sync::Arc;
 
@@ -36,7 +40,7 @@ use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Ti
 
 /// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
 /// own.
-pub trait Store: Records + Outbox + Tenancy + Send + Sync + 'static {
+pub trait Store: Records + Outbox + Statements + Tenancy + Upkeep + Send + Sync + 'static {
     /// Hands a commit over and returns at once. What became of it is told by the function that the engine was
     /// opened with: each once, in the order of the commits of each call.
     fn submit(&self, id: CommitId, commit: Box<Commit>);

@@ -185,7 +185,7 @@ fn queued(id: CallId, at: Timestamp, dial: &Dial) -> CallRecord {
         path: Path::Bridge,
         status: Status::Queued,
         from_number: dial.from,
-        to_number: dial.to,
+        to_number: Some(dial.to),
         connect_number: dial.connect.phone(),
         client_name: dial.client_name.clone(),
         client_label: dial.client_label.clone(),

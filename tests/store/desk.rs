@@ -174,7 +174,7 @@ pub fn record(attempt: &Attempt, status: Status) -> CallRecord {
         path: revbridge::model::Path::Bridge,
         status,
         from_number: attempt.from,
-        to_number: attempt.to,
+        to_number: Some(attempt.to),
         connect_number: attempt.connect,
         client_name: None,
         client_label: None,

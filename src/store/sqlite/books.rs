@@ -144,7 +144,7 @@ fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, wri
         ":status": record.status.as_str(),
         ":user": record.user_id.as_str(),
         ":from": &*record.from_number.text(),
-        ":to": &*record.to_number.text(),
+        ":to": record.to_number.map(|number| String::from(&*number.text())).unwrap_or_default(),
         ":created": micros(record.created_at),
         ":record": json(record)?,
         ":snapshot": commit.snapshot.as_deref(),
@@ -194,18 +194,6 @@ fn keep_snapshot(tx: &Connection, commit: &Commit) -> rusqlite::Result<()> {
         ":snapshot": commit.snapshot.as_deref(),
     })
     .map(drop)
-}
-
-/// Adds the charges since the last time to the sums by day.
-pub(super) fn sum_up(tx: &Connection) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO spend (organization, day, spent)
-         SELECT organization, day, sum(amount) FROM journal
-         WHERE id > (SELECT summed FROM alive) AND kind = 'charge' GROUP BY organization, day
-         ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
-    )?
-    .execute([])?;
-    tx.prepare_cached("UPDATE alive SET summed = (SELECT coalesce(max(id), 0) FROM journal)")?.execute([]).map(drop)
 }
 
 /// Drops what was kept of calls that are over. A call that is not over yet stays.

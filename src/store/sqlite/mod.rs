@@ -12,11 +12,16 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
 
 mod answers;
+mod audit;
 mod books;
+mod copy;
+mod erase;
 mod reader;
 mod recover;
+mod retention;
 mod schema;
 mod tenancy;
+mod statements;
 mod tokens;
 mod writer;
 

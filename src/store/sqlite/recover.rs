@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::books::{self, Books, Owner, micros};
+use super::books::{Books, Owner, micros};
+use super::statements;
 use crate::guardrails::{Account, Attempt, Lease, Rules};
 use crate::model::{CallId, CallRecord, Day, Money, OrganizationId, Timestamp};
 use crate::store::tenants::Tenants;
@@ -33,7 +34,8 @@ pub(super) fn books(db: &Connection, tenants: &Tenants, now: Timestamp) -> rusql
         accounts.insert(name, Owner { id, account: Account::restored(rules, admitted, leases, spent) });
     }
     let next_id = db.query_row(
-        "SELECT 1 + max((SELECT coalesce(max(id), 0) FROM live), (SELECT coalesce(max(id), 0) FROM calls))",
+        "SELECT 1 + max((SELECT coalesce(max(id), 0) FROM live), (SELECT coalesce(max(id), 0) FROM calls),
+                        (SELECT last_call FROM kept))",
         [],
         |row| row.get(0),
     )?;
@@ -52,7 +54,7 @@ pub(super) fn enrol(db: &Connection, names: impl Iterator<Item = OrganizationId>
 /// Adds up what the previous process had not yet.
 pub(super) fn sum_up(db: &mut Connection) -> rusqlite::Result<()> {
     let tx = db.transaction()?;
-    books::sum_up(&tx)?;
+    statements::sum_up(&tx)?;
     tx.commit()
 }
 
@@ -68,7 +70,7 @@ fn leases(db: &Connection) -> rusqlite::Result<BTreeMap<i64, Vec<Lease>>> {
             organization: record.organization_id,
             user: record.user_id,
             from: record.from_number,
-            to: record.to_number,
+            to: record.to_number.ok_or_else(erased)?,
             connect: record.connect_number,
         };
         let lease = Lease { attempt, reserved: Money::from_micros(row.get(1)?), day: Day(row.get(2)?) };
@@ -130,6 +132,11 @@ pub(super) fn recovered(db: &Connection) -> rusqlite::Result<Recovered> {
         })
     })?;
     Ok(Recovered { calls: calls.collect::<Result<_, _>>()?, last_alive })
+}
+
+/// A call that lives has its number: nothing of it is erased before it is over.
+fn erased() -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(3, "to_number".to_owned(), rusqlite::types::Type::Null)
 }
 
 fn timestamp(micros: i64) -> Timestamp {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_tokens.sql"),
     include_str!("0003_events.sql"),
     include_str!("0004_tenants.sql"),
+    include_str!("0005_books.sql"),
 ];
 
 /// Marks the file as ours: `rvbr`.
