@@ -1,4 +1,5 @@
-//! The command line: serve, check a configuration, make a key; and what [`cli`] asks a running server.
+//! The command line: serve, check a configuration, make a key; audit, back up, erase; and what [`cli`] asks a running
+//! server.
 
 mod cli;
 
@@ -61,6 +62,8 @@ enum Command {
         #[command(subcommand)]
         command: NumberCommand,
     },
+    #[command(flatten)]
+    Books(cli::books::BooksCommand),
     /// API keys.
     Key {
         #[command(flatten)]
@@ -127,6 +130,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
+        Command::Books(command) => cli::books::run(command),
         Command::Key { command: KeyCommand::New { for_admin }, .. } => new_key(for_admin).map(|()| ExitCode::SUCCESS),
         Command::Org { access, command } => Ok(cli::run(&access, command.into())),
         Command::User { access, command } => Ok(cli::run(&access, command.into())),

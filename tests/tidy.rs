@@ -47,7 +47,7 @@ const EDGE_CRATES: [&str; 19] = [
     "clap",
 ];
 /// `anyhow` is for those who start and stop the program.
-const ANYHOW: [&str; 2] = ["server", "main"];
+const ANYHOW: [&str; 3] = ["server", "cli", "main"];
 
 const MAX_LINES: usize = 800;
 /// A file longer than this says at its top what it is for.

@@ -22,6 +22,7 @@ mod body;
 mod browser;
 mod calls;
 mod dial;
+mod erasures;
 mod fields;
 mod guardrails;
 mod idempotency;
@@ -32,12 +33,14 @@ mod refusal;
 mod request_id;
 mod serve;
 mod try_page;
+mod usage;
 
 pub use admin::{Admin, AdminApi, AdminKeys, NotReloaded, Reloaded, admin_router, new_key};
 pub use answer::Problem;
 pub use auth::Caller;
 pub use browser::{BrowserApi, issued};
 pub use dial::{dial_of, dialed};
+pub use erasures::{Asked, erase_number};
 pub use json::Json;
 pub use ports::{Ask, Busy};
 pub use serve::{ServeLimits, serve};
@@ -94,6 +97,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/calls/{id}", get(calls::get))
         .route("/v1/calls/{id}/hangup", post(calls::hangup))
         .route("/v1/guardrails", get(guardrails::guardrails))
+        .route("/v1/usage", get(usage::usage))
         .merge(browsers)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

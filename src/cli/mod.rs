@@ -7,9 +7,12 @@
 //! So there is one way to change anything, with one set of rules and one audit log. Exit codes: 0 done, 1 refused,
 //! 2 the command line is wrong, 3 the server cannot be reached, 4 the key is missing or wrong.
 //!
-//! Deliberately absent: the store. Two processes on one file are refused, and rules are the server's.
+//! What needs no server, or works beside one on the file itself (audit, backup, erasure), is in [`books`].
+//!
+//! Deliberately absent: changes without a server. Two writers on one file are refused, and rules are the server's.
 
 mod arguments;
+pub mod books;
 mod client;
 mod output;
 mod requests;

@@ -7,6 +7,12 @@ pub const API_LISTEN: &str = "127.0.0.1:8080";
 /// Where `[admin]` listens: loopback, because metrics tell much and ask for no key.
 pub const ADMIN_LISTEN: &str = "127.0.0.1:9090";
 pub const STORE_URL: &str = "sqlite:revbridge.db";
+/// Records are what an organization calls its history: nothing of it goes unless somebody says so.
+pub const KEEP_RECORDS: u64 = 0;
+/// Events are read once, or again after an outage; a month is longer than any that somebody did not notice.
+pub const KEEP_EVENTS: u64 = 30;
+/// Days; 0 is for ever. A century is as long.
+pub const KEEP_BOUND: RangeInclusive<u64> = 0..=36_500;
 pub const SIP_LISTEN: &str = "udp:127.0.0.1:5060";
 pub const MEDIA_ADDRESS: &str = "127.0.0.1";
 /// 5,000 port pairs: below Linux's ephemeral ports, which start at 32768.

@@ -83,6 +83,10 @@ pub struct AdminKey {
 pub struct StoreConfig {
     /// The SQLite file.
     pub path: PathBuf,
+    /// Records of calls that are over, from their creation; `None` for ever.
+    pub keep_records: Option<Duration>,
+    /// Events and the records that they hold; `None` for ever.
+    pub keep_events: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bounds;
 use super::section::{At, Section};
@@ -59,8 +60,14 @@ pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
         Some(("postgres" | "postgresql", _)) => Err("PostgreSQL comes in a later release; use sqlite:FILE"),
         Some(_) | None => Err("expected sqlite:FILE, such as sqlite:revbridge.db"),
     });
+    let mut days = |key, bound, default| {
+        let days = s.whole(key, bound).unwrap_or(default);
+        (days > 0).then(|| Duration::from_secs(days * 24 * 3600))
+    };
+    let keep_records = days("keep_records_days", &bounds::KEEP_BOUND, bounds::KEEP_RECORDS);
+    let keep_events = days("keep_events_days", &bounds::KEEP_BOUND, bounds::KEEP_EVENTS);
     s.finish();
-    path.map(|p| StoreConfig { path: p.value })
+    path.map(|p| StoreConfig { path: p.value, keep_records, keep_events })
 }
 
 /// All listeners that could be read; a mistake was noted when there is none.

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use crate::api::{AdminKeys, NotReloaded, Reloaded};
 use crate::config::Config;
 use crate::store::tenants::{Declaration, Skipped};
-use crate::store::{Store, StoreDown};
+use crate::store::{Retention, Store, StoreDown};
 
 /// What is read, and what it is applied to.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ impl Reload {
             let skipped = self.store.declare(Declaration::from(&config), self.clock.now());
             let skipped = skipped.map_err(NotReloaded::Store)?;
             self.admin_keys.replace(&config.admin.keys);
+            self.store.keep(Retention::from(&config.store));
             Ok(skipped)
         });
         match &applied {

@@ -24,7 +24,7 @@ use crate::model::IdSource;
 use crate::sip::EndpointConfig;
 use crate::store::sqlite::SqliteStore;
 use crate::store::tenants::Declaration;
-use crate::store::{Store, StoreDown, Tenancy as _};
+use crate::store::{Retention, Store, StoreDown, Tenancy as _, Upkeep as _};
 use crate::switch::{Switch, SwitchConfig};
 
 /// Runs the server until it is told to stop and has drained. `path` is where `config` came from.
@@ -47,6 +47,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let (store, recovered) = SqliteStore::open(&config.store.path, committed)
         .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
     let store = Arc::new(store);
+    store.keep(Retention::from(&config.store));
     let clock = Clock::start(recovered.last_alive);
     let skipped = store.declare(Declaration::from(config), clock.now());
     reload::tell(&skipped.map_err(|StoreDown| anyhow!("the store cannot be written"))?);

@@ -35,6 +35,13 @@ impl EntryKind {
             EntryKind::Release => "release",
         }
     }
+
+    /// Reads what [`EntryKind::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        [EntryKind::Reserve, EntryKind::Extend, EntryKind::Charge, EntryKind::Release]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
 }
 
 /// What an engine has to write for one commit, after the guardrails have spoken.

@@ -13,6 +13,7 @@
 //! gives snapshots back once, at start.
 
 mod apply;
+pub mod audit;
 pub mod engine;
 mod outbox;
 mod records;

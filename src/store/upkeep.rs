@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::StoreDown;
+use crate::config::StoreConfig;
 use crate::model::{CallRecord, E164, Timestamp};
 
 /// How long what is kept is kept; `None` for ever. Bookings and the sums of days are kept for ever, so statements
@@ -13,6 +14,12 @@ pub struct Retention {
     pub records: Option<Duration>,
     /// Events of the outbox, with the records that they hold.
     pub events: Option<Duration>,
+}
+
+impl From<&StoreConfig> for Retention {
+    fn from(config: &StoreConfig) -> Self {
+        Self { records: config.keep_records, events: config.keep_events }
+    }
 }
 
 /// A request to forget a person's number.

@@ -95,7 +95,8 @@ struct Sealed {
     path: Path,
     expires_in: u64,
     from_number: E164,
-    to_number: E164,
+    /// `None` when it was erased since.
+    to_number: Option<E164>,
 }
 
 /// The answer of a call with a browser's token, for the store.
@@ -108,7 +109,7 @@ pub fn issued(call: CallId, dial: &Dial) -> Answer {
             path: order.path,
             expires_in: order.valid.as_secs(),
             from_number: dial.from,
-            to_number: dial.to,
+            to_number: Some(dial.to),
         }),
     };
     // Strings and numbers: there is nothing in it that could fail to be written.
@@ -122,7 +123,7 @@ struct WebrtcToken {
     expires_in: u64,
     call_id: CallId,
     from_number: E164,
-    to_number: E164,
+    to_number: Option<E164>,
 }
 
 #[derive(Serialize)]
@@ -133,7 +134,7 @@ struct RoomToken {
     call_id: CallId,
     expires_in: u64,
     from_number: E164,
-    to_number: E164,
+    to_number: Option<E164>,
 }
 
 /// Makes the token again for its client. A repetition gets it until it is used.

@@ -30,8 +30,16 @@ pub enum StoreError {
     Foreign,
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    #[error("the store has schema version {version}, this program works on {known}: start the server on it once")]
+    TooOld { version: i64, known: i64 },
     #[error("the store cannot be written")]
     Unwritable,
+    #[error("the copy is damaged: {0}")]
+    Damaged(String),
+    #[error("the store's log is being read and could not be wiped; try again")]
+    LogInUse,
+    #[error("the number is still in the file, in a place that this program does not know")]
+    NotErased,
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }

@@ -26,11 +26,14 @@ mod tokens;
 mod writer;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+
+pub use audit::audit;
+pub use copy::backup;
 
 use self::reader::Reader;
 use self::writer::{Order, Writer};
@@ -38,14 +41,15 @@ use super::engine::directory::Directory;
 use super::engine::queue::{self, Queue};
 use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
 use super::{
-    CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Store, StoreDown,
-    TokenState, Usage,
+    CallFilter, Commit, Committed, Erased, ErasedRows, Erasure, Event, Idempotency, KeyInfo, Outbox, Page, Records,
+    Recovered, Retention, Statement, Statements, Store, StoreDown, TokenState, Upkeep, Usage,
 };
 use crate::guardrails::{self, Account, Attempt, Preview};
-use crate::model::{CallId, CallRecord, CommitId, OrganizationId, Timestamp, TokenDigest};
+use crate::model::{CallId, CallRecord, CommitId, Day, OrganizationId, Timestamp, TokenDigest};
 
 /// The open file. Dropping it writes what was submitted and ends the writer.
 pub struct SqliteStore {
+    path: PathBuf,
     orders: Arc<Queue<Order>>,
     reader: Reader,
     directory: Arc<Directory>,
@@ -80,10 +84,20 @@ impl SqliteStore {
             failing: false,
             last_beat: None,
             forgotten: Vec::new(),
+            retention: Retention::default(),
+            sweep: Instant::now() + BEAT,
+            more: false,
         };
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| StoreError::File(path.to_owned(), error))?;
-        let store = Self { orders, reader: Reader::new(path), directory, writer: Some(writer), _lock: lock };
+        let store = Self {
+            path: path.to_owned(),
+            orders,
+            reader: Reader::new(path),
+            directory,
+            writer: Some(writer),
+            _lock: lock,
+        };
         Ok((store, recovered))
     }
 
@@ -185,6 +199,88 @@ impl Outbox for SqliteStore {
 
     fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreDown> {
         Ok(self.reader.newest_event(organization)?)
+    }
+}
+
+impl Statements for SqliteStore {
+    fn statement(&self, organization: &OrganizationId, from: Day, to: Day) -> Result<Statement, StoreDown> {
+        Ok(self.reader.statement(organization, from, to)?)
+    }
+}
+
+impl Upkeep for SqliteStore {
+    fn keep(&self, retention: Retention) {
+        self.order(Order::Keep(retention));
+    }
+
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, StoreDown> {
+        Ok(self.try_erase(erasure)?)
+    }
+}
+
+impl SqliteStore {
+    fn try_erase(&self, erasure: &Erasure) -> Result<Erased, StoreError> {
+        if let Some(refused) = self.reader.read(|db| erase::refusal(db, erasure))? {
+            return Ok(refused);
+        }
+        let mut rows = ErasedRows::default();
+        let newest = loop {
+            let (places, newest) = self.reader.read(|db| erase::find(db, erasure))?;
+            if places.is_empty() {
+                break newest;
+            }
+            for bite in places.chunks(erase::BITE) {
+                let (erasure, bite) = (erasure.clone(), bite.to_vec());
+                rows = self.between(move |db, _| {
+                    let tx = db.transaction()?;
+                    erase::bite(&tx, &erasure, &bite, &mut rows)?;
+                    tx.commit()?;
+                    Ok(rows)
+                })?;
+            }
+        };
+        let noted = erasure.clone();
+        let refused = self.between(move |db, path| {
+            let tx = db.transaction()?;
+            let refused = erase::note(&tx, &noted, newest, rows)?;
+            tx.commit()?;
+            schema::wipe_log(db, path)?;
+            Ok(refused)
+        })?;
+        if let Some(refused) = refused {
+            return Ok(refused);
+        }
+        self.wipe(erasure)?;
+        Ok(Erased::Done(rows))
+    }
+
+    /// Makes sure that no byte of the number is left in a corner of the file.
+    fn wipe(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        let is_left = || {
+            let files = [self.path.clone(), schema::beside(&self.path, "-wal")];
+            let mut left = files.iter().map(|file| erase::is_in_file(file, erasure.number));
+            left.try_fold(false, |any, left| left.map(|left| any || left))
+                .map_err(|error| StoreError::File(self.path.clone(), error))
+        };
+        if !is_left()? {
+            return Ok(());
+        }
+        self.between(|db, path| {
+            db.execute_batch("VACUUM")?;
+            schema::wipe_log(db, path)
+        })?;
+        if is_left()? { Err(StoreError::NotErased) } else { Ok(()) }
+    }
+
+    /// Has the writer do this on its connection, between two groups.
+    fn between<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut rusqlite::Connection, &Path) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = mpsc::sync_channel(1);
+        let path = self.path.clone();
+        self.order(Order::Between(Box::new(move |db| drop(reply.send(work(db, &path))))));
+        done.recv().map_err(|_| StoreError::Unwritable)?
     }
 }
 

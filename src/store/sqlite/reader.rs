@@ -7,10 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::books::micros;
-use super::{StoreError, answers, schema, tokens};
+use super::{StoreError, answers, schema, statements, tokens};
 use crate::events::FactKind;
-use crate::model::{CallId, CallRecord, OrganizationId, Status, Timestamp, TokenDigest};
-use crate::store::{CallFilter, Event, Idempotency, Page, TokenState};
+use crate::model::{CallId, CallRecord, Day, OrganizationId, Status, Timestamp, TokenDigest};
+use crate::store::{CallFilter, Event, Idempotency, Page, Statement, TokenState};
 
 /// Connections kept open; more readers than this at once open their own.
 const IDLE: usize = 2;
@@ -106,6 +106,10 @@ impl Reader {
             let newest = select.query_row([organization.as_str()], |row| row.get::<_, i64>(0)).optional()?;
             Ok(newest.map_or(0, i64::unsigned_abs))
         })
+    }
+
+    pub fn statement(&self, organization: &OrganizationId, from: Day, to: Day) -> Result<Statement, StoreError> {
+        self.read(|db| statements::statement(db, organization, from, to))
     }
 
     pub fn find_answer(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Idempotency>, StoreError> {

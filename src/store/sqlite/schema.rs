@@ -1,13 +1,14 @@
 //! The file: its lock, its settings, its schema and the steps to it.
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::StoreError;
 
@@ -19,6 +20,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0004_tenants.sql"),
     include_str!("0005_books.sql"),
 ];
+
+/// The first version whose files overwrite what is deleted.
+const FIRST_CLEAN: i64 = 4;
 
 /// Marks the file as ours: `rvbr`.
 const APPLICATION_ID: i32 = 0x7276_6272;
@@ -48,9 +52,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     drop(private(path)?);
     let mut db = Connection::open(path)?;
     db.busy_timeout(BUSY)?;
-    migrate(&mut db)?;
+    let scrub = migrate(&mut db)?.is_some_and(|version| version < FIRST_CLEAN);
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "full")?;
+    // What is deleted is overwritten: it may be a person's number.
+    db.pragma_update(None, "secure_delete", true)?;
+    if scrub {
+        info!("writing the store anew, once: what older releases deleted is still in its pages");
+        db.execute_batch("VACUUM")?;
+    }
     // 16 MB of pages: the ends of the tables and the calls that live.
     db.pragma_update(None, "cache_size", -16_384)?;
     // Hot pages are written back once per 16 MB of log instead of once per 4.
@@ -84,7 +94,8 @@ fn lengthen(log: &Path) -> io::Result<()> {
     written.or_else(|error| log.set_len(length).and(Err(error)))
 }
 
-fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+/// The version that it had before; `None` for a new file.
+fn migrate(db: &mut Connection) -> Result<Option<i64>, StoreError> {
     let pragma = |db: &Connection, name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let version = pragma(db, "user_version")?;
     let known = MIGRATIONS.len() as i64;
@@ -102,7 +113,36 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
         tx.pragma_update(None, "user_version", step as i64 + 1)?;
         tx.commit()?;
     }
-    Ok(())
+    Ok((tables > 0).then_some(version))
+}
+
+/// Refuses a file of another program.
+pub(super) fn is_ours(db: &Connection) -> Result<i64, StoreError> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("application_id")? != i64::from(APPLICATION_ID) {
+        return Err(StoreError::Foreign);
+    }
+    Ok(pragma("user_version")?)
+}
+
+/// Refuses also one of another version.
+pub(super) fn is_current(db: &Connection) -> Result<(), StoreError> {
+    let (version, known) = (is_ours(db)?, MIGRATIONS.len() as i64);
+    match version.cmp(&known) {
+        Ordering::Less => Err(StoreError::TooOld { version, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::TooNew { version, known }),
+    }
+}
+
+/// Cuts the log to nothing, and gives it its length of zeros again: no byte of what it held is left. Whoever reads the
+/// log keeps it from that.
+pub(super) fn wipe_log(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        return Err(StoreError::LogInUse);
+    }
+    lengthen(&beside(path, "-wal")).map_err(|error| StoreError::File(path.to_owned(), error))
 }
 
 /// Opens or creates a file that only its owner reads: it holds numbers.
@@ -111,7 +151,7 @@ fn private(path: &Path) -> Result<File, StoreError> {
     opened.map_err(|error| StoreError::File(path.to_owned(), error))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

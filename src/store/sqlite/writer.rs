@@ -7,25 +7,28 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::{describe_histogram, histogram};
 use rusqlite::Connection;
 use tracing::{error, info};
 
-use super::books::{Books, forget, micros, sum_up};
+use super::books::{Books, forget, micros};
 use super::tenancy::{self, Outcome};
-use super::{answers, recover, tokens};
+use super::{answers, recover, retention, statements};
 use crate::guardrails::Account;
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
 use crate::store::engine::directory::Directory;
 use crate::store::engine::queue::Queue;
 use crate::store::engine::{BEAT, StoreError, wall_clock};
 use crate::store::tenants::{Decided, Tenants};
-use crate::store::{ChangeOrder, Changed, Commit, Committed, Idempotency};
+use crate::store::{ChangeOrder, Changed, Commit, Committed, Idempotency, Retention};
 
 /// Commits in one transaction, at most: what a slow disk makes wait is answered in bites.
 const GROUP: usize = 512;
+
+/// How often a quiet store looks for what is past its time.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// What the writer is asked to do.
 pub(super) enum Order {
@@ -39,6 +42,10 @@ pub(super) enum Order {
     Inspect(OrganizationId, Show),
     /// Says whether the file can be written.
     Ping(Box<dyn FnOnce(bool) + Send>),
+    /// How long what is kept is kept.
+    Keep(Retention),
+    /// Work on the file between two groups. It touches nothing that accounts are made of.
+    Between(Work),
     Stop,
 }
 
@@ -56,6 +63,11 @@ pub(super) struct Writer {
     pub failing: bool,
     pub last_beat: Option<Instant>,
     pub forgotten: Vec<CallId>,
+    pub retention: Retention,
+    /// When what is past its time is next looked for, though nobody asks for anything.
+    pub sweep: Instant,
+    /// The last bite was not the last one.
+    pub more: bool,
 }
 
 /// Takes what became of each commit of a transaction.
@@ -69,6 +81,8 @@ type Stands = Box<dyn FnOnce(Option<Idempotency>) + Send>;
 
 /// Who waits for a change; `None` when nothing could be written.
 type Tell = Box<dyn FnOnce(Option<Changed>) + Send>;
+/// Work of its own on the writing connection.
+type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
 type Written = (Vec<Committed>, Vec<Option<Idempotency>>);
 
@@ -113,7 +127,8 @@ impl Writer {
     /// When something has to be written though nobody asks.
     fn next_beat(&self) -> Option<Instant> {
         let beats = self.books.any_lease() || !self.forgotten.is_empty();
-        self.last_beat.filter(|_| beats).map(|last| last + BEAT)
+        let beat = self.last_beat.filter(|_| beats).map(|last| last + BEAT);
+        Some(beat.map_or(self.sweep, |beat| beat.min(self.sweep)))
     }
 
     fn group(&mut self, waiting: &mut impl Iterator<Item = Order>) -> Group {
@@ -135,6 +150,11 @@ impl Writer {
             Order::Inspect(organization, show) => show(self.books.account(&organization)),
             Order::Ping(reply) if self.failing => group.pings.push(reply),
             Order::Ping(reply) => reply(true),
+            Order::Keep(retention) => {
+                self.retention = retention;
+                self.sweep = Instant::now();
+            }
+            Order::Between(work) => work(&mut self.db),
             Order::Stop => group.stop = true,
         }
     }
@@ -196,9 +216,10 @@ impl Writer {
     }
 
     fn carry_out(&mut self, group: Group) {
-        let beat = group.stop || self.last_beat.is_none_or(|last| last.elapsed() >= BEAT);
+        let sweep = self.sweep <= Instant::now();
+        let beat = group.stop || sweep || self.last_beat.is_none_or(|last| last.elapsed() >= BEAT);
         let asked = !(group.commits.is_empty() && group.answers.is_empty() && group.pings.is_empty());
-        if !asked && !(beat && (self.books.any_lease() || !self.forgotten.is_empty())) {
+        if !asked && !(beat && (sweep || self.books.any_lease() || !self.forgotten.is_empty())) {
             return;
         }
         let began = Instant::now();
@@ -227,6 +248,7 @@ impl Writer {
         if beat {
             // Also when it fails: the next beat is no reason to try sooner than somebody asks.
             self.last_beat = Some(Instant::now());
+            self.sweep = Instant::now() + SWEEP;
         }
         match self.try_transaction(group, beat || self.failing) {
             Ok(written) => {
@@ -256,6 +278,9 @@ impl Writer {
         }
         if written.is_ok() && beat {
             self.forgotten.clear();
+            if self.more {
+                self.sweep = Instant::now() + BEAT;
+            }
         }
         written
     }
@@ -265,7 +290,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: &Group, beat: bool) -> rusqlite::Result<Written> {
-        let Self { db, books, forgotten, .. } = self;
+        let Self { db, books, forgotten, retention, more, .. } = self;
         let committed = group.commits.iter().map(|(_, commit)| books.apply(db, commit));
         let committed = committed.collect::<Result<Vec<_>, _>>()?;
         let stand = group.answers.iter().map(|(answer, now, _)| {
@@ -279,10 +304,9 @@ impl Writer {
         if beat {
             forget(db, forgotten)?;
             let now = wall_clock();
-            sum_up(db)?;
+            statements::sum_up(db)?;
             db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
-            answers::purge(db, now)?;
-            tokens::purge(db, now)?;
+            *more = retention::purge(db, retention, now)?;
         }
         Ok((committed, stand))
     }
