@@ -17,6 +17,8 @@ use revbridge::store::tenants::{Declaration, Tenants};
 use revbridge::store::{
     Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Event, Idempotency, KeyInfo,
     Outbox, Page, Records, Step, Store, StoreDown, Tenancy, TokenState, Usage,
+    Answer, CallFilter, Commit, Committed, Erased, Erasure, Event, Idempotency, KeyInfo, Outbox, Page, Records,
+    Retention, Statement, Statements, Step, Store, StoreDown, TokenState, Upkeep, Usage,
 };
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
@@ -299,5 +301,18 @@ impl Tenancy for Backend {
 
     fn changes(&self, filter: &ChangeFilter) -> Result<ChangePage, StoreDown> {
         self.reachable()?.changes(filter)
+impl Statements for Backend {
+    fn statement(&self, organization: &OrganizationId, from: Day, to: Day) -> Result<Statement, StoreDown> {
+        self.reachable()?.statement(organization, from, to)
+    }
+}
+
+impl Upkeep for Backend {
+    fn keep(&self, retention: Retention) {
+        self.store().keep(retention);
+    }
+
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, StoreDown> {
+        self.reachable()?.erase(erasure)
     }
 }

@@ -2,10 +2,15 @@
 //! limit, half a commit, a lost answer.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::expect_used)] // Tests.
 
+mod audit;
+mod backup;
 mod crash;
 mod desk;
+mod erasure;
 mod lists;
 mod races;
+mod retention;
 mod schema;
 mod tenants;
+mod statements;
 mod tokens;

@@ -30,9 +30,11 @@ pub(super) fn purge(tx: &Connection, retention: &Retention, now: Timestamp) -> r
     Ok(more)
 }
 
-/// The oldest records, in the order of admission. What lives is in another table.
+/// The oldest records, in the order of admission. A call that is over and not forgotten keeps its record: a start
+/// takes it up.
 fn records(tx: &Connection, before: i64) -> rusqlite::Result<bool> {
-    let oldest = "SELECT * FROM (SELECT * FROM calls ORDER BY id LIMIT ?1) WHERE created_at < ?2";
+    let oldest = "SELECT * FROM (SELECT * FROM calls ORDER BY id LIMIT ?1) AS calls
+                  WHERE created_at < ?2 AND NOT EXISTS (SELECT 1 FROM live WHERE live.id = calls.id)";
     tx.prepare_cached(&format!(
         "INSERT INTO retired (organization, day, calls, answered, billable_seconds, spent)
          SELECT organization, json_extract(record, '$.day'), count(*), count(json_extract(record, '$.answered_at')),
