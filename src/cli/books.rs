@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use revbridge::config::Config;
-use revbridge::model::{E164, Timestamp};
+use revbridge::model::E164;
+use revbridge::server::clock::Clock;
 use revbridge::store::audit::{Audited, Difference};
-use revbridge::store::engine::{Declared, StoreError};
+use revbridge::store::engine::StoreError;
 use revbridge::store::sqlite::{self, SqliteStore};
-use revbridge::store::{Erased, Erasure, StoreDown, Upkeep as _};
+use revbridge::store::{Erased, ErasedRows, Erasure, StoreDown, Upkeep as _};
 use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
@@ -94,9 +94,8 @@ fn erase(number: &str, config: &Config) -> anyhow::Result<ExitCode> {
     let Ok(number) = E164::parse(number) else { bail!("expected a number in E.164 form, such as +14155550100") };
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).context("the system gives no random bytes")?;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock stands before 1970")?;
-    let at = Timestamp::from_micros(u64::try_from(since.as_micros())?);
-    let opened = SqliteStore::open(&config.store.path, &Declared::from(config), |_| ());
+    let at = Clock::start(None).now();
+    let opened = SqliteStore::open(&config.store.path, |_| ());
     let store = match opened {
         Err(StoreError::InUse(_)) => bail!("a server is using this store: ask it, POST /v1/admin/erasures"),
         opened => opened?.0,
@@ -104,7 +103,8 @@ fn erase(number: &str, config: &Config) -> anyhow::Result<ExitCode> {
     let erasure = Erasure { number, by: "command line".to_owned(), at, salt };
     match store.erase(&erasure) {
         Ok(Erased::Done(rows)) => {
-            println!("erased: {} records, {} events, {} stored answers", rows.records, rows.events, rows.answers);
+            let ErasedRows { records, events, answers, changes } = rows;
+            println!("erased: {records} records, {events} events, {answers} stored answers, {changes} log entries");
             Ok(ExitCode::SUCCESS)
         }
         Ok(Erased::InUse { calls }) => {

@@ -18,16 +18,16 @@ pub mod engine;
 mod outbox;
 mod records;
 pub mod sqlite;
+mod statements;
 mod tenancy;
 pub mod tenants;
-mod statements;
 mod upkeep;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
 pub use outbox::{Event, Outbox};
 pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
-pub use tenancy::{AnswerOf, ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Tenancy};
 pub use statements::{Line, Statement, Statements, Sums};
+pub use tenancy::{AnswerOf, ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Tenancy};
 pub use upkeep::{Erased, ErasedRows, Erasure, Retention, Upkeep};
 
 use std::sync::Arc;

@@ -52,6 +52,8 @@ pub struct ErasedRows {
     pub records: u64,
     pub events: u64,
     pub answers: u64,
+    /// Entries of the audit log.
+    pub changes: u64,
 }
 
 /// How the store is kept in order. All but `keep` blocks.

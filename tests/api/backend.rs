@@ -15,10 +15,9 @@ use revbridge::model::{
 use revbridge::store::sqlite::SqliteStore;
 use revbridge::store::tenants::{Declaration, Tenants};
 use revbridge::store::{
-    Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Event, Idempotency, KeyInfo,
-    Outbox, Page, Records, Step, Store, StoreDown, Tenancy, TokenState, Usage,
-    Answer, CallFilter, Commit, Committed, Erased, Erasure, Event, Idempotency, KeyInfo, Outbox, Page, Records,
-    Retention, Statement, Statements, Step, Store, StoreDown, TokenState, Upkeep, Usage,
+    Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Erased, Erasure, Event,
+    Idempotency, KeyInfo, Outbox, Page, Records, Retention, Statement, Statements, Step, Store, StoreDown, Tenancy,
+    TokenState, Upkeep, Usage,
 };
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
@@ -301,6 +300,9 @@ impl Tenancy for Backend {
 
     fn changes(&self, filter: &ChangeFilter) -> Result<ChangePage, StoreDown> {
         self.reachable()?.changes(filter)
+    }
+}
+
 impl Statements for Backend {
     fn statement(&self, organization: &OrganizationId, from: Day, to: Day) -> Result<Statement, StoreDown> {
         self.reachable()?.statement(organization, from, to)

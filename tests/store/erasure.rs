@@ -52,7 +52,8 @@ fn live_and_end(desk: &mut Desk, attempt: &Attempt, name: &str, label: &str, key
     first.snapshot = Some(snapshot.clone().into());
     first.idempotency = key.map(|key| {
         let mut used = idempotency(key, key, "request");
-        used.answer.body = format!("{{\"data\":{{\"call_id\":\"{}\",\"to_number\":\"{}\"}}}}", attempt.call, &*attempt.to.text());
+        used.answer.body =
+            format!("{{\"data\":{{\"call_id\":\"{}\",\"to_number\":\"{}\"}}}}", attempt.call, &*attempt.to.text());
         used.answer.location = Some(format!("/v1/calls/{}", attempt.call));
         used
     });
@@ -97,19 +98,24 @@ fn after_an_erasure_no_byte_of_the_number_is_left_and_the_books_are_the_same() {
         }
     }
     desk.store.forget(forgotten);
-    let gone = || Connection::open(&path).unwrap().query_row("SELECT count(*) FROM live", [], |row| row.get::<_, i64>(0));
+    let gone =
+        || Connection::open(&path).unwrap().query_row("SELECT count(*) FROM live", [], |row| row.get::<_, i64>(0));
     let until = std::time::Instant::now() + Duration::from_secs(10);
     while gone() != Ok(0) {
         assert!(std::time::Instant::now() < until);
         std::thread::sleep(Duration::from_millis(50));
     }
+    // She was a user once, with this phone.
+    let log = "INSERT INTO change (at, actor, verb, kind, organization, name, before, after)
+               VALUES (1, 'file', 'update', 'user', 'acme', 'jane', NULL, ?)";
+    Connection::open(&path).unwrap().execute(log, [format!("{{\"phone\":\"{PERSON}\"}}")]).unwrap();
     assert!(spellings_in(&path).len() >= 3, "it is there before: {:?}", spellings_in(&path));
     let today = now().day(&TimeZone::UTC);
     let organization = revbridge::model::OrganizationId("acme".into());
     let before = desk.store.statement(&organization, today, today).unwrap();
 
     let erased = desk.store.erase(&erasure()).unwrap();
-    assert_eq!(erased, Erased::Done(ErasedRows { records: 90, events: 180, answers: 30 }));
+    assert_eq!(erased, Erased::Done(ErasedRows { records: 90, events: 180, answers: 30, changes: 1 }));
     assert_eq!(spellings_in(&path), [], "in no spelling, in no file, the log included");
     let after = desk.store.statement(&organization, today, today).unwrap();
     assert_eq!((before.total, &before.users, &before.days), (after.total, &after.users, &after.days));

@@ -11,6 +11,6 @@ mod lists;
 mod races;
 mod retention;
 mod schema;
-mod tenants;
 mod statements;
+mod tenants;
 mod tokens;

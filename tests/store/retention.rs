@@ -18,8 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Calls of some days ago: admitted and settled then.
 fn past(desk: &mut Desk, days: u32, calls: usize) -> Vec<Attempt> {
     let at = now() - DAY * days;
-    let attempts: Vec<_> =
-        (0..calls).map(|_| Attempt { call: desk.ids.call(at), ..desk.attempt() }).collect();
+    let attempts: Vec<_> = (0..calls).map(|_| Attempt { call: desk.ids.call(at), ..desk.attempt() }).collect();
     for attempt in &attempts {
         for mut commit in [admit(attempt), settle(attempt, Money::from_micros(1_500))] {
             commit.at = at;

@@ -164,7 +164,7 @@ fn a_file_of_each_older_version_is_brought_up_to_date_with_all_that_is_in_it() {
 }
 
 /// The steps of the schema, as the engine takes them.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("../../src/store/sqlite/0001_calls.sql"),
     include_str!("../../src/store/sqlite/0002_tokens.sql"),
     include_str!("../../src/store/sqlite/0003_events.sql"),

@@ -11,6 +11,7 @@
 //! Deliberately absent: secrets. A key's is in the one answer to the request that made it, and nowhere else.
 
 mod changes;
+mod erasures;
 mod keys;
 mod operations;
 mod organizations;
@@ -121,6 +122,7 @@ pub fn admin_router(admin: Admin, api: AdminApi) -> Router {
         .route("/v1/admin/prices", get(prices::list))
         .route("/v1/admin/prices/{prefix}", get(prices::show).put(prices::set).delete(prices::remove))
         .route("/v1/admin/changes", get(changes::list))
+        .route("/v1/admin/erasures", post(erasures::erase))
         .route("/v1/admin/reload", post(reload::reload))
         .with_state(Arc::new(api));
     operations::routes(admin)

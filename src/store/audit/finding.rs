@@ -76,7 +76,9 @@ impl Finding {
             Finding::SumOfSecondsDiffers => "the sum of billable seconds is not that of the records",
             Finding::SumOfSpentDiffers => "the sum of the money spent is not that of the charges",
             Finding::RetiredCallsDiffer => "more or fewer records are missing than were dropped",
-            Finding::RetiredSpentDiffers => "the records that are missing cost something other than those that were dropped",
+            Finding::RetiredSpentDiffers => {
+                "the records that are missing cost something other than those that were dropped"
+            }
             Finding::PostingsUnbalanced => "the postings of a booking do not sum to zero",
             Finding::SpentBalanceDiffers => "the account `spent` does not hold what was charged",
             Finding::ReservedBalanceDiffers => "the account `reserved` does not hold what calls hold",

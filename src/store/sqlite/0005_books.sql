@@ -75,3 +75,10 @@ CREATE TABLE erasure (
     events   INTEGER NOT NULL,
     answers  INTEGER NOT NULL
 );
+
+-- The audit log keeps who changed what and when; only what it holds of a person whose number is erased goes.
+DROP TRIGGER change_is_not_changed;
+CREATE TRIGGER change_is_not_changed BEFORE UPDATE ON change
+WHEN (new.id, new.at, new.actor, new.request_id, new.verb, new.kind, new.organization, new.name)
+  IS NOT (old.id, old.at, old.actor, old.request_id, old.verb, old.kind, old.organization, old.name)
+BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;

@@ -150,7 +150,8 @@ fn references(db: &Connection, auditor: &mut Auditor<'_>) -> rusqlite::Result<()
          UNION ALL
          SELECT 1 FROM organization JOIN calls ON calls.organization = organization.id AND calls.call = ?1",
     )?;
-    let mut is_there = |call: CallId| Ok::<_, rusqlite::Error>(there.query_row([call.to_bytes()], |_| Ok(())).optional()?.is_some());
+    let mut is_there =
+        |call: CallId| Ok::<_, rusqlite::Error>(there.query_row([call.to_bytes()], |_| Ok(())).optional()?.is_some());
     let mut answers = db.prepare("SELECT answer FROM answers")?;
     let mut rows = answers.query([])?;
     while let Some(row) = rows.next()? {

@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 pub(super) const BITE: usize = 200;
 
 /// Tables whose rows an erasure rewrites itself.
-const OWN: [&str; 4] = ["live", "calls", "journal", "answers"];
+const OWN: [&str; 5] = ["live", "calls", "journal", "answers", "change"];
 
 /// A row that has something of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,18 +35,20 @@ pub(super) enum Place {
     Record(i64),
     Event(i64),
     Answer(i64),
+    /// An entry of the audit log.
+    Change(i64),
 }
 
 /// Why the number cannot be erased now, if so.
 pub(super) fn refusal(db: &Connection, erasure: &Erasure) -> rusqlite::Result<Option<Erased>> {
-    let places = declared(db, erasure.number)?;
-    if !places.is_empty() {
-        return Ok(Some(Erased::Declared { places }));
-    }
     let shown = "SELECT EXISTS (SELECT 1 FROM live WHERE from_number = ?1)
                      OR EXISTS (SELECT 1 FROM calls WHERE from_number = ?1)";
     if db.query_row(shown, [&*erasure.number.text()], |row| row.get(0))? {
         return Ok(Some(Erased::Owned));
+    }
+    let places = declared(db, erasure.number)?;
+    if !places.is_empty() {
+        return Ok(Some(Erased::Declared { places }));
     }
     in_use(db, erasure)
 }
@@ -78,7 +80,9 @@ fn declared(db: &Connection, number: E164) -> rusqlite::Result<Vec<String>> {
     for table in tables.into_iter().filter(|table| !OWN.contains(&table.as_str())) {
         for column in names("SELECT name FROM pragma_table_info(?)", &table)? {
             let text = number.text();
-            let sql = format!("SELECT CAST(\"{column}\" AS BLOB) FROM \"{table}\" WHERE instr(CAST(\"{column}\" AS BLOB), ?)");
+            let sql = format!(
+                "SELECT CAST(\"{column}\" AS BLOB) FROM \"{table}\" WHERE instr(CAST(\"{column}\" AS BLOB), ?)"
+            );
             let mut select = db.prepare(&sql)?;
             let mut rows = select.query([text.as_bytes()])?;
             while let Some(row) = rows.next()? {
@@ -100,9 +104,11 @@ pub(super) fn find(db: &Connection, erasure: &Erasure) -> rusqlite::Result<(Vec<
     let number = erasure.number.text();
     let mut places = Vec::new();
     // What can be excluded without reading a record is: most of the table.
-    let suspicious = "(instr(record, ?1) OR instr(record, '\"client_name\":\"') OR instr(record, '\"client_label\":\"'))";
+    let suspicious =
+        "(instr(record, ?1) OR instr(record, '\"client_name\":\"') OR instr(record, '\"client_label\":\"'))";
     for (table, place) in [("calls", Place::Record as fn(i64) -> Place), ("journal", Place::Event)] {
-        let mut select = tx.prepare(&format!("SELECT id, record FROM {table} WHERE record IS NOT NULL AND {suspicious}"))?;
+        let mut select =
+            tx.prepare(&format!("SELECT id, record FROM {table} WHERE record IS NOT NULL AND {suspicious}"))?;
         let mut rows = select.query([&number[1..]])?;
         while let Some(row) = rows.next()? {
             if erasure.concerns(&parse(row, 1)?) {
@@ -110,21 +116,33 @@ pub(super) fn find(db: &Connection, erasure: &Erasure) -> rusqlite::Result<(Vec<
             }
         }
     }
-    let mut select = tx.prepare("SELECT id FROM answers WHERE instr(answer, ?)")?;
-    let mut rows = select.query([&*number])?;
-    while let Some(row) = rows.next()? {
-        places.push(Place::Answer(row.get(0)?));
+    let quoted = format!("\"{}\"", &*number);
+    for (sql, word, place) in [
+        ("SELECT id FROM answers WHERE instr(answer, ?)", &*number, Place::Answer as fn(i64) -> Place),
+        ("SELECT id FROM change WHERE instr(before, ?1) OR instr(after, ?1)", &quoted, Place::Change),
+    ] {
+        let mut select = tx.prepare(sql)?;
+        let mut rows = select.query([word])?;
+        while let Some(row) = rows.next()? {
+            places.push(place(row.get(0)?));
+        }
     }
     Ok((places, newest))
 }
 
 /// Rewrites some rows. A row that is gone meanwhile needs nothing.
-pub(super) fn bite(tx: &Connection, erasure: &Erasure, places: &[Place], rows: &mut ErasedRows) -> rusqlite::Result<()> {
+pub(super) fn bite(
+    tx: &Connection,
+    erasure: &Erasure,
+    places: &[Place],
+    rows: &mut ErasedRows,
+) -> rusqlite::Result<()> {
     for place in places {
         match *place {
             Place::Record(id) => rows.records += rewrite(tx, erasure, "calls", id)?,
             Place::Event(id) => rows.events += rewrite(tx, erasure, "journal", id)?,
             Place::Answer(id) => rows.answers += rewrite_answer(tx, erasure, id)?,
+            Place::Change(id) => rows.changes += rewrite_change(tx, erasure, id)?,
         }
     }
     Ok(())
@@ -161,6 +179,14 @@ fn rewrite_answer(tx: &Connection, erasure: &Erasure, id: i64) -> rusqlite::Resu
         tx.prepare_cached("UPDATE answers SET answer = ? WHERE id = ?")?.execute(params![json(&answer)?, id])?;
     }
     Ok(1)
+}
+
+/// A user's phone, in what the audit log says was there before or after.
+fn rewrite_change(tx: &Connection, erasure: &Erasure, id: i64) -> rusqlite::Result<u64> {
+    let quoted = format!("\"{}\"", &*erasure.number.text());
+    let sql =
+        "UPDATE change SET before = replace(before, ?1, 'null'), after = replace(after, ?1, 'null') WHERE id = ?2";
+    tx.prepare_cached(sql)?.execute(params![quoted, id]).map(|rows| rows as u64)
 }
 
 /// The last look, in the transaction that notes the erasure: `Some` when the number has come back since `newest`, or

@@ -20,8 +20,8 @@ mod reader;
 mod recover;
 mod retention;
 mod schema;
-mod tenancy;
 mod statements;
+mod tenancy;
 mod tokens;
 mod writer;
 

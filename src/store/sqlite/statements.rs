@@ -30,8 +30,7 @@ pub(super) fn statement(
 ) -> rusqlite::Result<Statement> {
     // One transaction sees one moment of the file.
     let tx = db.unchecked_transaction()?;
-    let as_of: i64 =
-        tx.prepare_cached("SELECT coalesce(max(id), 0) FROM journal")?.query_row([], |row| row.get(0))?;
+    let as_of: i64 = tx.prepare_cached("SELECT coalesce(max(id), 0) FROM journal")?.query_row([], |row| row.get(0))?;
     let id: Option<i64> = tx
         .prepare_cached("SELECT max(id) FROM organization WHERE name = ?")?
         .query_row([organization.as_str()], |row| row.get(0))?;

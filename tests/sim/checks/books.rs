@@ -71,7 +71,7 @@ impl Checks {
         let entry = Entry { status: Status::Queued, reserved: write.reserved, day, terminal: None, ends: 0 };
         let twice = self.books.calls.insert(commit.call, entry).is_some();
         self.unless(!twice, Check::Record, || format!("{} is admitted twice", commit.call));
-        let first = self.books.dialled.insert(commit.record.to_number);
+        let first = self.books.dialled.insert(commit.record.to_number.expect("a live call has its number"));
         self.unless(first, Check::Record, || format!("{} is a second call for one dial", commit.call));
         let sums = self.books.organizations.entry(commit.organization.clone()).or_default();
         sums.live.insert(commit.call);

@@ -38,7 +38,7 @@ impl World {
 
     pub(super) fn presses(&self, leg: LegId) -> bool {
         let row = self.disk.tables.calls.get(&leg.call);
-        let index = row.and_then(|row| setup::index_of(&row.record.to_number.text()));
+        let index = row.and_then(|row| setup::index_of(&row.record.to_number?.text()));
         index.is_some_and(|index| self.scenario.calls[index].presses)
     }
 
@@ -172,7 +172,8 @@ impl World {
         self.checks.on_tables(&self.disk.tables);
         self.browsers_finish();
         for row in self.disk.tables.calls.values() {
-            let Some(index) = setup::index_of(&row.record.to_number.text()) else { continue };
+            let dialled = row.record.to_number.and_then(|to| setup::index_of(&to.text()));
+            let Some(index) = dialled else { continue };
             let phone = |side| {
                 let number = setup::phone_number(side, index);
                 self.phones.values().find(|p| p.home.side == side && number.ends_with(p.number.trim_start_matches('+')))

@@ -1,26 +1,23 @@
 //! `POST /v1/admin/erasures`: a person's number taken out of everything that is kept.
 //!
-//! For operators. The answer, like the list of erasures in the store, does not say the number.
+//! The answer, like the list of erasures in the store, does not say the number.
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
-use super::answer::{Data, Problem};
-use super::refusal;
-use crate::model::{E164, Timestamp};
-use crate::store::{Erased, Erasure, Store};
+use super::super::answer::{Data, Problem};
+use super::super::body;
+use super::super::fields::Fields;
+use super::{AdminApi, Administrator};
+use crate::store::{Erased, ErasedRows, Erasure};
 
 /// Calls that are over are forgotten after 64·T1 and some.
 const FORGOTTEN_AFTER_S: u64 = 35;
-
-/// The body of the request, read.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Asked {
-    /// The person's number, in E.164 form.
-    pub number: E164,
-}
 
 /// What was changed.
 #[derive(Debug, Serialize)]
@@ -30,22 +27,28 @@ pub struct ErasedView {
     events: u64,
     /// Stored answers to requests with an Idempotency-Key.
     answers: u64,
+    /// Entries of the audit log.
+    changes: u64,
 }
 
-/// Erases for `by`, who is named in the store's list of erasures.
-pub async fn erase_number(
-    store: Arc<dyn Store>,
-    asked: Asked,
-    by: String,
-    at: Timestamp,
-) -> Result<Data<ErasedView>, Problem> {
+/// Asking again is harmless, so an `Idempotency-Key` changes nothing: its answer would be one more thing to keep.
+pub async fn erase(
+    State(api): State<Arc<AdminApi>>,
+    by: Administrator,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let object = body::object(&headers, body, api.read_timeout).await?;
+    let mut fields = Fields::new(object);
+    let number = fields.required_number("number");
+    fields.finish()?;
+    let number = number.ok_or_else(Problem::internal)?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|_| Problem::internal())?;
-    let erasure = Erasure { number: asked.number, by, at, salt };
-    let done = tokio::task::spawn_blocking(move || store.erase(&erasure)).await.map_err(|_| Problem::internal())?;
-    match done.map_err(|_| refusal::store_down())? {
-        Erased::Done(rows) => {
-            Ok(Data { data: ErasedView { records: rows.records, events: rows.events, answers: rows.answers } })
+    let erasure = Erasure { number, by: by.0.name.to_string(), at: (api.clock)(), salt };
+    match api.with_store(move |store| store.erase(&erasure)).await? {
+        Erased::Done(ErasedRows { records, events, answers, changes }) => {
+            Ok(Data { data: ErasedView { records, events, answers, changes } }.into_response())
         }
         Erased::InUse { calls } => {
             let message = format!("{calls} calls with this number are not over, or were half a minute ago; ask again");
