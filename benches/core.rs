@@ -420,6 +420,7 @@ fn rules() -> Rules {
         max_calls_per_minute: 10_000_000,
         daily_spend_limit: Money::MAX,
         timezone: "UTC".to_owned(),
+        ..Limits::default()
     };
     let price =
         LegPrice { per_minute: Money::from_micros(10_000), connect: Money::ZERO, first_seconds: 60, step_seconds: 6 };

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::answer::{Data, Problem};
 use super::refusal::whole_seconds;
 use super::{Api, Caller};
-use crate::guardrails::{Check, Guardrail, Preview, Refusal};
-use crate::model::{E164, Money};
+use crate::guardrails::{Check, DestinationPrefix, DestinationProblem, Guardrail, LegCap, Pause, Preview, Refusal};
+use crate::model::{E164, Money, UserId};
 use crate::store::Usage;
 
 /// A limit or a use: a count, or an amount of money as a decimal string.
@@ -48,6 +48,12 @@ struct CheckView {
     limit: Option<Amount>,
     used: Option<Amount>,
     remaining: Option<Amount>,
+    /// Whose legs it counts, when not the organization's: `user` or `destination`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per: Option<&'static str>,
+    /// Why the destination is not called for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PauseView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u64>,
 }
@@ -73,7 +79,20 @@ fn check(check: &Check) -> CheckView {
         limit: check.limit.map(amount),
         used: check.used.map(amount),
         remaining: remaining.map(amount),
+        per: check.cap.and_then(per),
+        paused: match check.refusal {
+            Some(Refusal::DestinationNotAllowed(DestinationProblem::Paused { pause, .. })) => Some(pause.into()),
+            Some(_) | None => None,
+        },
         retry_after_seconds: check.refusal.and_then(retry_after),
+    }
+}
+
+fn per(cap: LegCap) -> Option<&'static str> {
+    match cap {
+        LegCap::Organization => None,
+        LegCap::User => Some("user"),
+        LegCap::Destination => Some("destination"),
     }
 }
 
@@ -82,9 +101,18 @@ fn retry_after(refusal: Refusal) -> Option<u64> {
         Refusal::RateLimited { retry_after_us } | Refusal::SpendLimitExceeded { retry_after_us } => {
             Some(whole_seconds(retry_after_us))
         }
+        Refusal::DestinationNotAllowed(DestinationProblem::Paused { retry_after_us, .. }) => {
+            Some(whole_seconds(retry_after_us))
+        }
         Refusal::CallerIdNotVerified
-        | Refusal::DestinationNotAllowed(_)
-        | Refusal::ConcurrencyLimit
+        | Refusal::DestinationNotAllowed(
+            DestinationProblem::NotListed(_)
+            | DestinationProblem::NeverDialled(_)
+            | DestinationProblem::Class(..)
+            | DestinationProblem::Loop
+            | DestinationProblem::NoPrice(_),
+        )
+        | Refusal::ConcurrencyLimit(_)
         | Refusal::Unknown => None,
     }
 }
@@ -95,7 +123,7 @@ pub struct Guardrails {
     caller_id: CallerIds,
     destination: Destinations,
     rate: Counted<u64>,
-    concurrency: Counted<u64>,
+    concurrency: Concurrency,
     spend: Spend,
 }
 
@@ -107,6 +135,34 @@ struct CallerIds {
 #[derive(Debug, Serialize)]
 struct Destinations {
     allowed_destinations: Vec<String>,
+    /// Prefixes that breakers have paused.
+    paused: Vec<PauseView>,
+}
+
+/// A paused prefix.
+#[derive(Debug, Serialize)]
+struct PauseView {
+    prefix: DestinationPrefix,
+    reason: &'static str,
+    until: String,
+}
+
+impl From<Pause> for PauseView {
+    fn from(Pause { prefix, reason, until }: Pause) -> Self {
+        Self { prefix, reason: reason.as_str(), until: until.rfc3339() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Concurrency {
+    #[serde(flatten)]
+    legs: Counted<u64>,
+    /// Of the key's user; there when the organization has such a cap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_user: Option<Counted<u64>>,
+    /// To the destination that is called most now; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_destination: Option<Counted<u64>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,13 +187,13 @@ struct Spend {
 
 pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller) -> Result<Data<Guardrails>, Problem> {
     caller.needs("calls:read")?;
-    let now = (api.clock)();
+    let (now, organization) = ((api.clock)(), caller.organization.id.clone());
     let usage =
-        api.read(move |store| store.usage(&caller.organization.id, now)).await?.ok_or_else(Problem::not_found)?;
-    Ok(Data { data: view(&usage, &api.currency) })
+        api.read(move |store| store.usage(&organization, now)).await?.ok_or_else(Problem::not_found)?;
+    Ok(Data { data: view(&usage, &caller.user, &api.currency) })
 }
 
-fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
+fn view(usage: &Usage, user: &UserId, currency: &Arc<str>) -> Guardrails {
     let organization = &*usage.organization;
     let limits = &organization.limits;
     let counted = |unit, limit: u32, used: u64| {
@@ -145,12 +201,20 @@ fn view(usage: &Usage, currency: &Arc<str>) -> Guardrails {
         Counted { unit, limit, used, remaining: limit.saturating_sub(used) }
     };
     let (limit, used) = (limits.daily_spend_limit, usage.spent + usage.reserved);
+    let legs_of_user = usage.legs_by_user.get(user).copied().unwrap_or_default();
     let money = Counted { unit: "money", limit, used, remaining: limit.saturating_sub_to_zero(used) };
     Guardrails {
         caller_id: CallerIds { numbers: usage.numbers.clone() },
-        destination: Destinations { allowed_destinations: organization.allowed_destinations.clone() },
+        destination: Destinations {
+            allowed_destinations: organization.allowed_destinations.clone(),
+            paused: usage.pauses.iter().copied().map(PauseView::from).collect(),
+        },
         rate: counted("calls in 60 s", limits.max_calls_per_minute, usage.calls as u64),
-        concurrency: counted("legs", limits.max_concurrent_legs, usage.legs),
+        concurrency: Concurrency {
+            legs: counted("legs", limits.max_concurrent_legs, usage.legs),
+            per_user: limits.max_legs_per_user.map(|limit| counted("legs", limit, legs_of_user)),
+            per_destination: limits.max_legs_per_destination.map(|limit| counted("legs", limit, usage.most_legs_to_one)),
+        },
         spend: Spend {
             money,
             spent: usage.spent,

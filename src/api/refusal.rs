@@ -3,7 +3,7 @@
 use axum::http::{HeaderName, StatusCode};
 
 use super::answer::Problem;
-use crate::guardrails::{DestinationProblem, Limits, NumberClass, Refusal};
+use crate::guardrails::{DestinationProblem, LegCap, Limits, NumberClass, Pause, Refusal, TripReason};
 use crate::model::Side;
 use crate::switch::Unavailable;
 
@@ -35,17 +35,39 @@ pub fn refused(refusal: Refusal, limits: &Limits) -> Problem {
                 .header(RATE_LIMIT_POLICY, format!("\"calls\";q={limit};w=60"))
                 .header(RATE_LIMIT, format!("\"calls\";r=0;t={wait}"))
         }
-        Refusal::ConcurrencyLimit => {
-            too_many("concurrency_limit", "too many legs are in use, and a call takes two; end one or wait")
+        Refusal::ConcurrencyLimit(cap) => {
+            let (message, policy, limit) = legs(cap, limits);
+            too_many("concurrency_limit", message)
                 .retry_after(LEGS_RETRY_SECONDS)
-                .header(RATE_LIMIT_POLICY, format!("\"legs\";q={}", limits.max_concurrent_legs))
-                .header(RATE_LIMIT, format!("\"legs\";r=0;t={LEGS_RETRY_SECONDS}"))
+                .header(RATE_LIMIT_POLICY, format!("\"{policy}\";q={limit}"))
+                .header(RATE_LIMIT, format!("\"{policy}\";r=0;t={LEGS_RETRY_SECONDS}"))
         }
         Refusal::SpendLimitExceeded { retry_after_us } => forbidden(
             "spend_limit_exceeded",
             "today's limit does not cover this call; wait for the day to turn, or have the limit raised",
         )
         .retry_after(whole_seconds(retry_after_us)),
+    }
+}
+
+/// Which cap is reached: in words, as the name of a policy, and its limit.
+fn legs(cap: LegCap, limits: &Limits) -> (&'static str, &'static str, u32) {
+    match cap {
+        LegCap::Organization => (
+            "too many legs are in use, and a call takes two; end one or wait",
+            "legs",
+            limits.max_concurrent_legs,
+        ),
+        LegCap::User => (
+            "too many legs of this user are in use (max_legs_per_user), and a call takes two; end one or wait",
+            "legs-per-user",
+            limits.max_legs_per_user.unwrap_or_default(),
+        ),
+        LegCap::Destination => (
+            "too many legs to this destination are in use (max_legs_per_destination); end one or wait",
+            "legs-per-destination",
+            limits.max_legs_per_destination.unwrap_or_default(),
+        ),
     }
 }
 
@@ -63,12 +85,24 @@ fn destination(problem: DestinationProblem) -> Problem {
             (Side::Destination, "this call would loop: use three different numbers, and call none that you own")
         }
         DestinationProblem::NoPrice(side) => (side, "there is no price for this number; have one set"),
+        DestinationProblem::Paused { pause, retry_after_us } => return paused(&pause, retry_after_us),
     };
     let field = match side {
         Side::User => "connect_number",
         Side::Destination => "to_number",
     };
     Problem::new(StatusCode::FORBIDDEN, "destination_not_allowed", "this number may not be called").field(field, text)
+}
+
+fn paused(pause: &Pause, retry_after_us: u64) -> Problem {
+    let why = match pause.reason {
+        TripReason::ShortAnswers => "most answers there were over within six seconds",
+        TripReason::FewAnswers => "next to nobody there answers",
+    };
+    let text = format!("calls to {} are paused until {}: {why}", pause.prefix, pause.until.rfc3339());
+    Problem::new(StatusCode::FORBIDDEN, "destination_not_allowed", "this number may not be called for now")
+        .field("to_number", text)
+        .retry_after(whole_seconds(retry_after_us))
 }
 
 fn class_text(class: NumberClass) -> &'static str {

@@ -148,10 +148,14 @@ impl Call {
     pub(super) fn settled(&mut self, now: Timestamp, committed: Committed, out: &mut Vec<CallAction>) {
         let State::Ending(ending) = &mut self.state else { return };
         match committed {
-            Committed::Done => {
+            Committed::Done | Committed::Tripped(_) => {
                 ending.settling = Settling::Settled { forget_at: now + LINGER };
                 let (end, ended_at) = (ending.end, ending.ended_at);
                 self.say_ended(out);
+                if let Committed::Tripped(reason) = committed {
+                    let organization = self.plan.organization.clone();
+                    out.push(CallAction::Notice(Notice::BreakerTripped { organization, reason }));
+                }
                 self.tell_ended(ended_at, out);
                 for side in Side::BOTH {
                     if self.party(side).phase == Phase::Answered {

@@ -46,6 +46,7 @@ impl Call {
             | Committed::Replayed(_)
             | Committed::Conflict { .. }
             | Committed::Spent
+            | Committed::Tripped(_)
             | Committed::Unavailable => self.meters(|meter| meter.unavailable(now)),
         }
     }

@@ -30,7 +30,7 @@ impl End {
         let reason = match refusal {
             Refusal::CallerIdNotVerified | Refusal::Unknown => EndReason::CallerIdNotVerified,
             Refusal::DestinationNotAllowed(_) => EndReason::DestinationNotAllowed,
-            Refusal::RateLimited { .. } | Refusal::ConcurrencyLimit => EndReason::ConcurrencyLimit,
+            Refusal::RateLimited { .. } | Refusal::ConcurrencyLimit(_) => EndReason::ConcurrencyLimit,
             Refusal::SpendLimitExceeded { .. } => EndReason::SpendLimitExceeded,
         };
         Self::new(reason, EndedBy::Guardrail)

@@ -45,7 +45,7 @@ impl Call {
             not @ (Committed::Spent | Committed::Unavailable) if next == Next::Connect && end.is_none() => {
                 self.browser_not_connected(&not, out);
             }
-            Committed::Extended | Committed::Spent | Committed::Unavailable => {
+            Committed::Extended | Committed::Tripped(_) | Committed::Spent | Committed::Unavailable => {
                 self.begin_ending(now, end.unwrap_or_else(End::store_unavailable), out);
             }
         }

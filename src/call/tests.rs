@@ -32,6 +32,7 @@ fn account(limit: i64) -> Account {
         max_calls_per_minute: 10,
         daily_spend_limit: Money::from_micros(limit),
         timezone: "UTC".into(),
+        ..Limits::default()
     };
     let prices = Arc::new(PriceTable::new([("+1", PRICE)]).unwrap());
     Account::new(Rules::new(limits, Allowlist::parse(["+1"]).unwrap(), vec![number("+12025550100")], prices).unwrap())

@@ -61,6 +61,21 @@ pub struct Settings {
     pub max_concurrent_legs: Option<u64>,
     #[arg(long, value_name = "N")]
     pub max_calls_per_minute: Option<u64>,
+    /// 0 takes the cap away, as with the next one.
+    #[arg(long, value_name = "N")]
+    pub max_legs_per_user: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub max_legs_per_destination: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub breaker_window_seconds: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub breaker_short_answers: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub breaker_answer_percent: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub breaker_min_calls: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub breaker_pause_seconds: Option<u64>,
     /// The day turns at its midnight.
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,

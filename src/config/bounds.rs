@@ -103,8 +103,25 @@ pub const STEP_SECONDS: u64 = 60;
 pub const MAX_CONCURRENT_LEGS: u64 = 20;
 /// A call takes two legs, so less than 2 would refuse every call.
 pub const MAX_CONCURRENT_LEGS_BOUND: RangeInclusive<u64> = 2..=1_000_000;
+/// Both legs of a user's call count, so less than 2 would refuse every call.
+pub const MAX_LEGS_PER_USER_BOUND: RangeInclusive<u64> = 2..=1_000_000;
+/// A call has one leg at its destination.
+pub const MAX_LEGS_PER_DESTINATION_BOUND: RangeInclusive<u64> = 1..=1_000_000;
 pub const MAX_CALLS_PER_MINUTE: u64 = 30;
 pub const MAX_CALLS_PER_MINUTE_BOUND: RangeInclusive<u64> = 1..=1_000_000;
+
+/// How long a call counts after its end. A burst shorter than a minute cannot make many calls; what is older
+/// than an hour says nothing of now.
+pub const BREAKER_WINDOW_BOUND: RangeInclusive<u64> = 60..=3_600;
+/// Up to well under half of the calls that are remembered of a prefix. 0 turns the breaker off.
+pub const BREAKER_SHORT_ANSWERS_BOUND: RangeInclusive<u64> = 0..=100;
+/// No company is answered by less than one in ten of those whom it calls. 0 turns the breaker off; more than
+/// half would pause ordinary calls.
+pub const BREAKER_ANSWER_PERCENT_BOUND: RangeInclusive<u64> = 0..=50;
+/// Fewer than a few calls are no ratio; more than 200 are not remembered.
+pub const BREAKER_MIN_CALLS_BOUND: RangeInclusive<u64> = 2..=200;
+/// A fresh window begins after it, so a longer one would only keep a mistake alive.
+pub const BREAKER_PAUSE_BOUND: RangeInclusive<u64> = 10..=3_600;
 
 /// Names and ids: they appear in records, logs and metrics.
 pub const ID_CHARS: usize = 64;

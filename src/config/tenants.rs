@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::section::{At, Section};
 use super::trunks::{id, prefix};
 use super::{KeyConfig, OrganizationConfig, UserConfig, bounds};
-use crate::guardrails::{LegPrice, Limits};
+use crate::guardrails::{BreakerLimits, LegPrice, Limits};
 use crate::model::{Confirm, E164, Money, OrganizationId, UserId};
 
 /// What a key may be allowed to do.
@@ -92,6 +92,9 @@ fn destinations(s: &mut Section<'_, '_>, prices: &[(String, LegPrice)]) -> Vec<S
 fn limits(s: &mut Section<'_, '_>) -> Option<Limits> {
     let legs = s.whole("max_concurrent_legs", &bounds::MAX_CONCURRENT_LEGS_BOUND);
     let calls = s.whole("max_calls_per_minute", &bounds::MAX_CALLS_PER_MINUTE_BOUND);
+    let per_user = s.whole("max_legs_per_user", &bounds::MAX_LEGS_PER_USER_BOUND);
+    let per_destination = s.whole("max_legs_per_destination", &bounds::MAX_LEGS_PER_DESTINATION_BOUND);
+    let breakers = breakers(s);
     let spend = s.required("daily_spend_limit", "\"50.00\"", str::parse::<Money>);
     let timezone = s.parsed_or("timezone", "UTC", |name| {
         let known = jiff::tz::TimeZone::get(name).is_ok();
@@ -102,7 +105,22 @@ fn limits(s: &mut Section<'_, '_>) -> Option<Limits> {
         max_calls_per_minute: u32::try_from(calls.unwrap_or(bounds::MAX_CALLS_PER_MINUTE)).ok()?,
         daily_spend_limit: spend?.value,
         timezone: timezone?.value.to_owned(),
+        max_legs_per_user: per_user.and_then(|legs| u32::try_from(legs).ok()),
+        max_legs_per_destination: per_destination.and_then(|legs| u32::try_from(legs).ok()),
+        breakers,
     })
+}
+
+fn breakers(s: &mut Section<'_, '_>) -> BreakerLimits {
+    let default = BreakerLimits::default();
+    let mut whole = |key, bounds, default| s.whole(key, bounds).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    BreakerLimits {
+        window_seconds: whole("breaker_window_seconds", &bounds::BREAKER_WINDOW_BOUND, default.window_seconds),
+        short_answers: whole("breaker_short_answers", &bounds::BREAKER_SHORT_ANSWERS_BOUND, default.short_answers),
+        answer_percent: whole("breaker_answer_percent", &bounds::BREAKER_ANSWER_PERCENT_BOUND, default.answer_percent),
+        min_calls: whole("breaker_min_calls", &bounds::BREAKER_MIN_CALLS_BOUND, default.min_calls),
+        pause_seconds: whole("breaker_pause_seconds", &bounds::BREAKER_PAUSE_BOUND, default.pause_seconds),
+    }
 }
 
 fn numbers(s: &mut Section<'_, '_>, seen: &mut Vec<E164>) -> Vec<E164> {

@@ -33,9 +33,11 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         .lines()
         .filter(|line| {
             let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav"];
+            // There is no cap of their own by default.
+            let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
             let admin = ["# key_sha256", "# [[admin.key]]", "# name", "# sha256"];
-            !examples.iter().chain(&turn).chain(&admin).any(|key| line.starts_with(key))
+            !examples.iter().chain(&turn).chain(&admin).chain(&caps).any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
@@ -85,6 +87,13 @@ per_minute = "0.01"
 id = "acme"
 allowed_destinations = ["+1", "!+1", "+44", "44"]
 daily_spend_limit = 50
+max_legs_per_user = 1
+max_legs_per_destination = 0
+breaker_window_seconds = 59
+breaker_short_answers = 101
+breaker_answer_percent = 51
+breaker_min_calls = 1
+breaker_pause_seconds = "long"
 timezone = "Mars/Olympus"
 
 [[organization.user]]

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::guardrails::Guardrail;
+use crate::guardrails::{Guardrail, TripReason};
 use crate::media::LegStats;
 use crate::model::{CallId, EndReason, OrganizationId, Path, Side, Status};
 
@@ -87,6 +87,11 @@ pub enum Notice {
     AttemptRefused {
         organization: OrganizationId,
         guardrail: Guardrail,
+    },
+    /// A breaker paused a prefix, with the end of a call.
+    BreakerTripped {
+        organization: OrganizationId,
+        reason: TripReason,
     },
     /// Leg B, or an extension, was refused while the call lived.
     LegRefused {

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Attempt, Grant, Rules};
-use crate::model::{CallId, Day, Money, Timestamp};
+use super::breaker::Breaker;
+use super::leases::Leases;
+use super::{Attempt, DestinationPrefix, Grant, Mark, Pause, Rules};
+use crate::model::{CallId, CallRecord, Day, E164, Money, Timestamp, UserId};
 
 /// The window of the rate guardrail.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,52 +37,89 @@ pub struct DayUse {
 /// One organization: its rules and what is in use.
 ///
 /// Changed only by [`Account::admit`], [`Account::extend`] and [`Account::settle`], each after the
-/// decision of the same name, and put together again from the store by [`Account::restored`].
+/// decision of the same name, by [`Account::watch`] with the record of a call that was settled, and put together
+/// again from the store by [`Account::restored`].
+///
+/// Invariants, whatever the order of these and of changes of the rules: a day's reservations are the sum of its
+/// leases'; nothing is negative; an admission or an extension, that of a settlement too, leaves spend and
+/// reservations of its day within the limit of that moment.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub rules: Rules,
     /// Admissions that may still lie in a rolling minute, oldest first.
     admitted: VecDeque<Timestamp>,
-    leases: BTreeMap<CallId, Lease>,
+    leases: Leases,
     days: BTreeMap<Day, DayUse>,
+    breaker: Breaker,
 }
 
 /// What the end of a call came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     pub day: Day,
+    /// Set aside only now, because the call cost more than it had been able to reserve.
+    pub extended: Money,
     pub charged: Money,
     pub released: Money,
 }
 
 impl Account {
     pub fn new(rules: Rules) -> Self {
-        Self::restored(rules, [], [], [])
+        Self::restored(rules, [], [], [], [])
     }
 
-    /// The account of which the store knows these admissions (oldest first, none later than now), leases
-    /// and sums charged per day.
+    /// The account of which the store knows these admissions (oldest first, none later than now), leases,
+    /// sums charged per day (yesterday's and later, and those of the leases' days), and marks of its breakers (in the order in which they were written, none later than
+    /// now, none missing of the last [`LONGEST_MEMORY`](super::LONGEST_MEMORY)).
     pub fn restored(
         rules: Rules,
         admitted: impl IntoIterator<Item = Timestamp>,
         leases: impl IntoIterator<Item = Lease>,
         spent: impl IntoIterator<Item = (Day, Money)>,
+        marks: impl IntoIterator<Item = Mark>,
     ) -> Self {
         let mut days: BTreeMap<Day, DayUse> =
             spent.into_iter().map(|(day, spent)| (day, DayUse { spent, reserved: Money::ZERO })).collect();
-        let leases: BTreeMap<_, _> = leases.into_iter().map(|lease| (lease.attempt.call, lease)).collect();
-        for lease in leases.values() {
+        let mut held = Leases::default();
+        leases.into_iter().for_each(|lease| held.insert(lease));
+        for lease in held.iter() {
             days.entry(lease.day).or_default().reserved += lease.reserved;
         }
-        Self { rules, admitted: admitted.into_iter().collect(), leases, days }
+        let admitted = admitted.into_iter().collect();
+        Self { rules, admitted, leases: held, days, breaker: Breaker::restored(marks) }
     }
 
     pub fn lease(&self, call: CallId) -> Option<&Lease> {
-        self.leases.get(&call)
+        self.leases.get(call)
     }
 
     pub fn legs_in_use(&self) -> u64 {
-        self.leases.len() as u64 * u64::from(LEGS_PER_CALL)
+        self.leases.calls() * u64::from(LEGS_PER_CALL)
+    }
+
+    /// Both legs of each call of this user.
+    pub fn legs_of(&self, user: &UserId) -> u64 {
+        self.leases.calls_of(user) * u64::from(LEGS_PER_CALL)
+    }
+
+    /// Each call to a number has one leg there.
+    pub fn legs_to(&self, destination: E164) -> u64 {
+        self.leases.calls_to(destination)
+    }
+
+    /// Of the calls that hold something: who calls, and whom.
+    pub fn parties(&self) -> impl Iterator<Item = (&UserId, E164)> {
+        self.leases.iter().map(|lease| (&lease.attempt.user, lease.attempt.to))
+    }
+
+    /// Is the prefix of this number paused?
+    pub fn pause_of(&self, number: E164, now: Timestamp) -> Option<Pause> {
+        self.breaker.pause(DestinationPrefix::of(number), &self.rules.limits.breakers, now)
+    }
+
+    /// The paused prefixes.
+    pub fn pauses(&self, now: Timestamp) -> Vec<Pause> {
+        self.breaker.pauses(&self.rules.limits.breakers, now)
     }
 
     /// What `day`'s limit has been used for.
@@ -117,29 +156,41 @@ impl Account {
         let outside = self.admitted.partition_point(|at| now.since(*at) >= MINUTE);
         self.admitted.drain(..outside);
         self.admitted.push_back(now);
-        // A day that is over and for which nothing is reserved is decided on no more.
-        self.days.retain(|day, used| *day >= grant.day || used.reserved > Money::ZERO);
+        // A day that is over and for which nothing is reserved is decided on no more; but yesterday may come back
+        // for those whose clock is behind.
+        self.days.retain(|day, used| *day >= grant.day.before() || used.reserved > Money::ZERO);
         self.days.entry(grant.day).or_default().reserved += grant.reserved;
         let lease = Lease { attempt: attempt.clone(), reserved: grant.reserved, day: grant.day };
-        self.leases.insert(attempt.call, lease);
+        self.leases.insert(lease);
     }
 
     /// Sets `amount` more aside for the call. Nothing for a call without a lease.
     pub fn extend(&mut self, call: CallId, amount: Money) {
-        if let Some(lease) = self.leases.get_mut(&call) {
-            lease.reserved += amount;
+        if let Some(lease) = self.leases.extend(call, amount) {
             self.days.entry(lease.day).or_default().reserved += amount;
         }
     }
 
-    /// Ends the call's lease and charges `cost`, but never more than was reserved, so that no end of a
-    /// call can break the day's limit. `None` when the call holds nothing (any more).
+    /// Ends the call's lease and charges `cost`. What the call could not reserve while it went on, because the
+    /// store was away, is reserved now as far as the day's limit has room, and no more than is reserved is
+    /// charged: no end of a call can break the day's limit. `None` when the call holds nothing (any more).
     pub fn settle(&mut self, call: CallId, cost: Money) -> Option<Settlement> {
-        let lease = self.leases.remove(&call)?;
-        let charged = cost.clamp(Money::ZERO, lease.reserved);
+        let lease = self.leases.remove(call)?;
+        let used = self.day_use(lease.day);
+        let room = self.rules.limits.daily_spend_limit.saturating_sub_to_zero(used.spent + used.reserved);
+        let extended = cost.saturating_sub_to_zero(lease.reserved).min(room);
+        let reserved = lease.reserved + extended;
+        let charged = cost.clamp(Money::ZERO, reserved);
         let day = self.days.entry(lease.day).or_default();
         day.reserved -= lease.reserved;
         day.spent += charged;
-        Some(Settlement { day: lease.day, charged, released: lease.reserved - charged })
+        Some(Settlement { day: lease.day, extended, charged, released: reserved - charged })
+    }
+
+    /// Takes in how a settled call ended, and returns what the store has to keep of it. A trip among that is
+    /// news.
+    pub fn watch(&mut self, record: &CallRecord, now: Timestamp) -> Vec<Mark> {
+        let mark = Mark::of(record);
+        mark.map_or_else(Vec::new, |mark| self.breaker.watch(mark, &self.rules.limits.breakers, now))
     }
 }

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use super::account::LEGS_PER_CALL;
-use super::{Account, Attempt, DestinationProblem, Grant, Guardrail, LegAttempt, OwnedNumber, Permit, Refusal};
+use super::{
+    Account, Attempt, DestinationProblem, Grant, Guardrail, LegAttempt, LegCap, OwnedNumber, Permit, Refusal,
+};
 use crate::model::{CallId, Day, E164, LegId, Money, Side, Timestamp};
 
 /// One guardrail's word in a dry run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     pub guardrail: Guardrail,
+    /// Which one, when the guardrail has several.
+    pub cap: Option<LegCap>,
     pub refusal: Option<Refusal>,
     /// In the guardrail's own unit: calls, legs, micro-units; `None` for the two that do not count.
     pub limit: Option<i64>,
@@ -33,10 +37,10 @@ pub fn decide_admission(
     now: Timestamp,
 ) -> Result<(Grant, Option<Permit>), Refusal> {
     let shown = ownership(account, attempt)?;
-    destination(account, attempt)?;
+    destination(account, attempt, now)?;
     let grant = price(account, attempt, now)?;
     rate(account, now)?;
-    concurrency(account, LEGS_PER_CALL)?;
+    caps(account, attempt).try_for_each(|cap| cap.takes_another())?;
     spend(account, grant.day, grant.reserved, now)?;
     if account.lease(attempt.call).is_some() {
         return Err(Refusal::Unknown);
@@ -53,8 +57,8 @@ pub fn decide_leg(account: &Account, attempt: &LegAttempt, now: Timestamp) -> Re
     let LegAttempt { side, attempt } = attempt;
     let lease = account.lease(attempt.call).filter(|lease| lease.attempt == *attempt).ok_or(Refusal::Unknown)?;
     let shown = ownership(account, attempt)?;
-    destination(account, attempt)?;
-    concurrency(account, 0)?;
+    destination(account, attempt, now)?;
+    caps(account, attempt).try_for_each(|cap| cap.holds())?;
     spend(account, lease.day, Money::ZERO, now)?;
     permit(*side, attempt, shown).ok_or(Refusal::Unknown)
 }
@@ -73,24 +77,23 @@ pub fn preview(account: &Account, attempt: &Attempt, now: Timestamp) -> Preview 
     let reserved = grant.map_or(Money::ZERO, |g| g.reserved);
     let check = |guardrail, said: Result<(), Refusal>, count: Option<(i64, i64)>| Check {
         guardrail,
+        cap: None,
         refusal: said.err(),
         limit: count.map(|(limit, _)| limit),
         used: count.map(|(_, used)| used),
     };
-    let legs = i64::try_from(account.legs_in_use()).unwrap_or(i64::MAX);
     let admitted = i64::try_from(account.admitted_in_minute(now)).unwrap_or(i64::MAX);
     let money = (limits.daily_spend_limit.as_micros(), used(account, today).as_micros());
-    let checks = vec![
+    let mut checks = vec![
         check(Guardrail::CallerId, ownership(account, attempt).map(drop), None),
-        check(Guardrail::Destination, destination(account, attempt).and(grant.map(drop)), None),
+        check(Guardrail::Destination, destination(account, attempt, now).and(grant.map(drop)), None),
         check(Guardrail::Rate, rate(account, now), Some((limits.max_calls_per_minute.into(), admitted))),
-        check(
-            Guardrail::Concurrency,
-            concurrency(account, LEGS_PER_CALL),
-            Some((limits.max_concurrent_legs.into(), legs)),
-        ),
-        check(Guardrail::Spend, spend(account, today, reserved, now), Some(money)),
     ];
+    checks.extend(caps(account, attempt).map(|cap| Check {
+        cap: Some(cap.whose),
+        ..check(Guardrail::Concurrency, cap.takes_another(), Some((cap.limit.into(), cap.used())))
+    }));
+    checks.push(check(Guardrail::Spend, spend(account, today, reserved, now), Some(money)));
     Preview { checks, grant: grant.ok() }
 }
 
@@ -115,7 +118,7 @@ fn ownership(account: &Account, attempt: &Attempt) -> Result<OwnedNumber, Refusa
     }
 }
 
-fn destination(account: &Account, attempt: &Attempt) -> Result<(), Refusal> {
+fn destination(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<(), Refusal> {
     let Attempt { from, to, connect, .. } = *attempt;
     if from == to || connect.is_some_and(|connect| [from, to].contains(&connect)) || account.rules.owns(to) {
         return Err(Refusal::DestinationNotAllowed(DestinationProblem::Loop));
@@ -125,7 +128,14 @@ fn destination(account: &Account, attempt: &Attempt) -> Result<(), Refusal> {
             account.rules.allowlist.judge(side, number).map_err(Refusal::DestinationNotAllowed)?;
         }
     }
-    Ok(())
+    // Only the destination's: users' own phones may well lie in the same prefix.
+    match account.pause_of(to, now) {
+        None => Ok(()),
+        Some(pause) => {
+            let retry_after_us = micros(pause.until.since(now));
+            Err(Refusal::DestinationNotAllowed(DestinationProblem::Paused { pause, retry_after_us }))
+        }
+    }
 }
 
 fn price(account: &Account, attempt: &Attempt, now: Timestamp) -> Result<Grant, Refusal> {
@@ -150,10 +160,57 @@ fn rate(account: &Account, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// Do the legs in use and `more` stay within the cap?
-fn concurrency(account: &Account, more: u32) -> Result<(), Refusal> {
-    let cap = u64::from(account.rules.limits.max_concurrent_legs);
-    if account.legs_in_use() + u64::from(more) <= cap { Ok(()) } else { Err(Refusal::ConcurrencyLimit) }
+/// One cap of the concurrency guardrail, as it concerns one call.
+struct Cap {
+    whose: LegCap,
+    limit: u32,
+    legs: u64,
+    /// Of this kind of legs, how many a call takes.
+    per_call: u32,
+}
+
+impl Cap {
+    fn used(&self) -> i64 {
+        i64::try_from(self.legs).unwrap_or(i64::MAX)
+    }
+
+    fn takes_another(&self) -> Result<(), Refusal> {
+        self.has_room_for(self.per_call)
+    }
+
+    /// Also for the calls under way, after a cap was lowered?
+    fn holds(&self) -> Result<(), Refusal> {
+        self.has_room_for(0)
+    }
+
+    fn has_room_for(&self, more: u32) -> Result<(), Refusal> {
+        let fits = self.legs + u64::from(more) <= u64::from(self.limit);
+        if fits { Ok(()) } else { Err(Refusal::ConcurrencyLimit(self.whose)) }
+    }
+}
+
+/// The caps that are set, in their order.
+fn caps(account: &Account, attempt: &Attempt) -> impl Iterator<Item = Cap> {
+    let limits = &account.rules.limits;
+    let organization = Cap {
+        whose: LegCap::Organization,
+        limit: limits.max_concurrent_legs,
+        legs: account.legs_in_use(),
+        per_call: LEGS_PER_CALL,
+    };
+    let user = limits.max_legs_per_user.map(|limit| Cap {
+        whose: LegCap::User,
+        limit,
+        legs: account.legs_of(&attempt.user),
+        per_call: LEGS_PER_CALL,
+    });
+    let destination = limits.max_legs_per_destination.map(|limit| Cap {
+        whose: LegCap::Destination,
+        limit,
+        legs: account.legs_to(attempt.to),
+        per_call: 1,
+    });
+    [Some(organization), user, destination].into_iter().flatten()
 }
 
 /// Do `day`'s spend, its open reservations and `more` stay within the limit?
@@ -177,7 +234,9 @@ fn micros(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
+    use crate::guardrails::{
+        Allowlist, DestinationPrefix, LegPrice, Limits, Mark, MarkKind, PriceTable, Rules, TripReason,
+    };
     use crate::model::{IdSource, OrganizationId, UserId};
 
     const NOON: &str = "2026-05-01T12:00:00Z";
@@ -196,6 +255,7 @@ mod tests {
             max_calls_per_minute: 3,
             daily_spend_limit: limit.parse().unwrap(),
             timezone: "America/New_York".into(),
+            ..Limits::default()
         };
         let cent = LegPrice {
             per_minute: Money::from_micros(10_000),
@@ -310,7 +370,7 @@ mod tests {
         let calls = [attempt(&mut ids), attempt(&mut ids), attempt(&mut ids)];
         admit(&mut account, &calls[0], at(NOON)).unwrap();
         admit(&mut account, &calls[1], at(NOON)).unwrap();
-        assert_eq!(admit(&mut account, &calls[2], at(NOON)), Err(Refusal::ConcurrencyLimit));
+        assert_eq!(admit(&mut account, &calls[2], at(NOON)), Err(Refusal::ConcurrencyLimit(LegCap::Organization)));
         assert!(account.settle(calls[0].call, Money::ZERO).is_some());
         assert_eq!(account.settle(calls[0].call, Money::ZERO), None);
         admit(&mut account, &calls[2], at(NOON)).unwrap();
@@ -332,7 +392,7 @@ mod tests {
 
         let mut stricter = account.clone();
         stricter.rules.limits.max_concurrent_legs = 1;
-        assert_eq!(decide_leg(&stricter, &leg(&call), at(NOON)), Err(Refusal::ConcurrencyLimit));
+        assert_eq!(decide_leg(&stricter, &leg(&call), at(NOON)), Err(Refusal::ConcurrencyLimit(LegCap::Organization)));
         let mut poorer = account.clone();
         poorer.rules.limits.daily_spend_limit = Money::from_micros(19_999);
         assert!(matches!(decide_leg(&poorer, &leg(&call), at(NOON)), Err(Refusal::SpendLimitExceeded { .. })));
@@ -374,6 +434,110 @@ mod tests {
             let refused = decide_admission(&account, &attempt(&mut ids), at(midnight)).unwrap_err();
             assert_eq!(refused, Refusal::SpendLimitExceeded { retry_after_us: hours * 3_600_000_000 });
         }
+    }
+
+    #[test]
+    fn a_user_and_a_destination_may_have_caps_of_their_own() {
+        let mut ids = IdSource::new([9; 32]);
+        let mut account = account("50");
+        account.rules.limits.max_concurrent_legs = 8;
+        account.rules.limits.max_calls_per_minute = 100;
+        account.rules.limits.max_legs_per_user = Some(4);
+        account.rules.limits.max_legs_per_destination = Some(1);
+        let call = |ids: &mut IdSource, user: &str, to: &str| Attempt {
+            user: UserId(user.into()),
+            to: number(to),
+            ..attempt(ids)
+        };
+        let first = call(&mut ids, "alice", "+13105550100");
+        admit(&mut account, &first, at(NOON)).unwrap();
+        let same = call(&mut ids, "bob", "+13105550100");
+        let full = |cap| Err(Refusal::ConcurrencyLimit(cap));
+        assert_eq!(admit(&mut account, &same, at(NOON)), full(LegCap::Destination));
+        admit(&mut account, &call(&mut ids, "alice", "+13105550101"), at(NOON)).unwrap();
+        let third = call(&mut ids, "alice", "+13105550102");
+        assert_eq!(admit(&mut account, &third, at(NOON)), full(LegCap::User));
+        let both = call(&mut ids, "alice", "+13105550100");
+        assert_eq!(admit(&mut account, &both, at(NOON)), full(LegCap::User), "asked before the destination's");
+        let caps: Vec<_> =
+            preview(&account, &both, at(NOON)).checks.iter().map(|c| (c.cap, c.limit, c.used)).skip(3).take(3).collect();
+        let shown = |cap, limit, used| (Some(cap), Some(limit), Some(used));
+        let [organization, user, destination] = [LegCap::Organization, LegCap::User, LegCap::Destination];
+        assert_eq!(caps, [shown(organization, 8, 4), shown(user, 4, 4), shown(destination, 1, 1)]);
+
+        // A cap that is lowered holds for the next INVITE of the calls under way.
+        let leg = LegAttempt { side: Side::Destination, attempt: first.clone() };
+        assert!(decide_leg(&account, &leg, at(NOON)).is_ok());
+        let mut stricter = account.clone();
+        stricter.rules.limits.max_legs_per_user = Some(2);
+        assert_eq!(decide_leg(&stricter, &leg, at(NOON)).unwrap_err(), Refusal::ConcurrencyLimit(LegCap::User));
+
+        account.settle(first.call, Money::ZERO).unwrap();
+        assert_eq!((account.legs_of(&first.user), account.legs_to(first.to)), (2, 0));
+        admit(&mut account, &both, at(NOON)).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_reserved_in_time_is_reserved_with_the_end_as_far_as_the_limit_allows() {
+        let mut ids = IdSource::new([10; 32]);
+        let mut account = account("0.05");
+        let (first, second) = (attempt(&mut ids), attempt(&mut ids));
+        admit(&mut account, &first, at(NOON)).unwrap();
+        let day = admit(&mut account, &second, at(NOON)).unwrap().day;
+        let micros = Money::from_micros;
+        // Four cents of five are reserved; the call ran up three and a half of its two.
+        let settled = account.settle(first.call, micros(35_000)).unwrap();
+        let (extended, charged, released) = (settled.extended, settled.charged, settled.released);
+        assert_eq!((extended, charged, released), (micros(10_000), micros(30_000), Money::ZERO));
+        let used = account.day_use(day);
+        assert_eq!((used.spent, used.reserved), (micros(30_000), micros(20_000)));
+        // Nothing is left of the limit: no more is charged than is reserved.
+        let settled = account.settle(second.call, micros(90_000)).unwrap();
+        assert_eq!((settled.extended, settled.charged), (Money::ZERO, micros(20_000)));
+        // A limit that was lowered below what is used gives no room, and takes nothing back.
+        let third = attempt(&mut ids);
+        account.rules.limits.daily_spend_limit = micros(70_000);
+        admit(&mut account, &third, at(NOON)).unwrap();
+        account.rules.limits.daily_spend_limit = micros(1);
+        let settled = account.settle(third.call, micros(25_000)).unwrap();
+        assert_eq!((settled.extended, settled.charged, settled.released), (Money::ZERO, micros(20_000), Money::ZERO));
+    }
+
+    #[test]
+    fn a_paused_prefix_is_refused_also_to_leg_b_and_users_in_it_still_ring() {
+        let mut ids = IdSource::new([11; 32]);
+        let mut account = account("50");
+        let call = attempt(&mut ids);
+        admit(&mut account, &call, at(NOON)).unwrap();
+        let mut account = Account::restored(
+            account.rules.clone(),
+            [],
+            [account.lease(call.call).unwrap().clone()],
+            [],
+            [Mark {
+                prefix: DestinationPrefix::of(call.to),
+                kind: MarkKind::Tripped(TripReason::FewAnswers),
+                at: at(NOON),
+            }],
+        );
+        let now = at(NOON) + Duration::from_secs(899);
+        let paused = |said: Refusal| match said {
+            Refusal::DestinationNotAllowed(DestinationProblem::Paused { pause, retry_after_us }) => {
+                (pause.reason, pause.until, retry_after_us)
+            }
+            other => panic!("{other:?}"),
+        };
+        let expected = (TripReason::FewAnswers, now + Duration::from_secs(1), 1_000_000);
+        assert_eq!(paused(decide_admission(&account, &attempt(&mut ids), now).unwrap_err()), expected);
+        let leg = LegAttempt { side: Side::Destination, attempt: call.clone() };
+        assert_eq!(paused(decide_leg(&account, &leg, now).unwrap_err()), expected);
+        let check = &preview(&account, &attempt(&mut ids), now).checks[1];
+        assert_eq!(paused(check.refusal.unwrap()), expected);
+        let swapped = Attempt { to: number("+14155550100"), connect: Some(call.to), ..attempt(&mut ids) };
+        assert!(decide_admission(&account, &swapped, now).is_ok());
+        assert!(decide_admission(&account, &attempt(&mut ids), now + Duration::from_secs(1)).is_ok());
+        account.rules.limits.breakers.answer_percent = 0;
+        assert!(decide_admission(&account, &attempt(&mut ids), now).is_ok(), "turned off");
     }
 
     #[test]

@@ -12,21 +12,29 @@
 //! What a number is by itself (an emergency code, premium, a country inside `+1`) is a table,
 //! `data/number_classes.txt`; the allowlist and the prices must name such a range themselves.
 //!
+//! How calls end is looked at by breakers (`breaker`): a prefix where most answers are over at once, or where
+//! nobody answers, is paused, which is the destination guardrail's word.
+//!
 //! Deliberately absent: counters that go up and down. What is in use is the set of calls that hold
 //! something, so it cannot drift, go below zero, or survive its call. (A day's reservations are summed
 //! as leases come and go, in the same three functions.)
 
 mod account;
+mod breaker;
 mod classes;
 mod decide;
+mod destination_prefix;
+mod leases;
 mod permit;
 mod prefix;
 mod price;
 mod rules;
 
 pub use account::{Account, DayUse, LEGS_PER_CALL, Lease, Settlement};
+pub use breaker::{BreakerLimits, LONGEST_MEMORY, Mark, MarkKind, Pause, TripReason};
 pub use classes::NumberClass;
 pub use decide::{Check, Preview, decide_admission, decide_extension, decide_leg, preview};
+pub use destination_prefix::DestinationPrefix;
 pub use permit::{Grant, OwnedNumber, Permit};
 pub use prefix::{Prefix, PrefixError};
 pub use price::{LegPrice, PriceTable};
@@ -93,8 +101,8 @@ pub enum Refusal {
     RateLimited {
         retry_after_us: u64,
     },
-    /// The legs in use and this call's exceed the cap.
-    ConcurrencyLimit,
+    /// The legs in use and this call's exceed this cap.
+    ConcurrencyLimit(LegCap),
     /// Spend, open reservations and this reservation exceed the daily limit. `retry_after_us` is the
     /// time to the organization's midnight.
     SpendLimitExceeded {
@@ -116,6 +124,22 @@ pub enum DestinationProblem {
     /// Two of the call's numbers are one, or the destination is a number that the organization owns.
     Loop,
     NoPrice(Side),
+    /// A breaker has paused the destination's prefix; the pause ends after `retry_after_us`.
+    Paused {
+        pause: Pause,
+        retry_after_us: u64,
+    },
+}
+
+/// Whose legs a cap of the concurrency guardrail counts, in the order in which they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegCap {
+    Organization,
+    /// Of the call's user.
+    User,
+    /// To the call's destination.
+    Destination,
 }
 
 impl Refusal {
@@ -124,7 +148,7 @@ impl Refusal {
             Refusal::CallerIdNotVerified | Refusal::Unknown => Guardrail::CallerId,
             Refusal::DestinationNotAllowed(_) => Guardrail::Destination,
             Refusal::RateLimited { .. } => Guardrail::Rate,
-            Refusal::ConcurrencyLimit => Guardrail::Concurrency,
+            Refusal::ConcurrencyLimit(_) => Guardrail::Concurrency,
             Refusal::SpendLimitExceeded { .. } => Guardrail::Spend,
         }
     }

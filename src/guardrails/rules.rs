@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::{self, NumberClass};
 use super::prefix::{Match, Prefix, PrefixError, PrefixMap};
-use super::{DestinationProblem, PriceTable};
+use super::{BreakerLimits, DestinationProblem, PriceTable};
 use crate::model::{E164, Money, Side};
 
 /// An organization's limits.
@@ -19,6 +19,29 @@ pub struct Limits {
     pub daily_spend_limit: Money,
     /// IANA name; the day turns at its midnight.
     pub timezone: String,
+    /// Both legs of each of the user's calls count; `None` is no cap of its own.
+    #[serde(default)]
+    pub max_legs_per_user: Option<u32>,
+    /// One leg of each call to the number counts; `None` is no cap of its own.
+    #[serde(default)]
+    pub max_legs_per_destination: Option<u32>,
+    #[serde(default)]
+    pub breakers: BreakerLimits,
+}
+
+/// Nothing is allowed.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_legs: 0,
+            max_calls_per_minute: 0,
+            daily_spend_limit: Money::ZERO,
+            timezone: "UTC".to_owned(),
+            max_legs_per_user: None,
+            max_legs_per_destination: None,
+            breakers: BreakerLimits::default(),
+        }
+    }
 }
 
 /// Prefixes that may be called, and prefixes that may not; the longest that matches decides.
@@ -87,13 +110,7 @@ impl Rules {
 
     /// The rules of an organization that exists no more: it owns nothing and may call nobody.
     pub fn closed() -> Self {
-        let limits = Limits {
-            max_concurrent_legs: 0,
-            max_calls_per_minute: 0,
-            daily_spend_limit: Money::ZERO,
-            timezone: "UTC".to_owned(),
-        };
-        let (allowlist, prices) = Default::default();
+        let (limits, allowlist, prices) = Default::default();
         Self { limits, zone: TimeZone::UTC, allowlist, numbers: Vec::new(), prices }
     }
 

@@ -94,6 +94,10 @@ impl Sub<Duration> for Timestamp {
 pub struct Day(pub i32);
 
 impl Day {
+    pub const fn before(self) -> Day {
+        Day(self.0 - 1)
+    }
+
     /// Reads `2026-01-31`.
     pub fn parse(text: &str) -> Option<Self> {
         let shape = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');

@@ -32,6 +32,9 @@ pub fn say(notice: &Notice) {
         Notice::AttemptRefused { organization, guardrail } => {
             info!(organization = organization.as_str(), guardrail = guardrail.as_str(), "call refused");
         }
+        Notice::BreakerTripped { organization, reason } => {
+            warn!(organization = organization.as_str(), reason = reason.as_str(), "breaker tripped: a prefix is paused");
+        }
         Notice::LegRefused { call, guardrail } => info!(%call, guardrail = guardrail.as_str(), "leg refused"),
         Notice::Signal { call, side, sent, summary } => {
             debug!(%call, leg = %side.letter(), sent, summary = summary.as_ref(), "signal");

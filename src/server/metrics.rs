@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::media::Counts;
 use crate::config::Trunk;
 use crate::events::Notice;
+use crate::guardrails::TripReason;
 use crate::switch::Gauges;
 
 /// Seconds. From a commit on a fast disk (0.1 ms) to a phone that nobody hears (60 s).
@@ -38,6 +39,7 @@ fn describe() {
     describe_counter!("revbridge_calls_restored_total", "Calls taken up from their snapshot after a start");
     describe_counter!("revbridge_calls_poisoned_total", "Calls ended by a broken invariant: each is a bug");
     describe_counter!("revbridge_refusals_total", "Refusals by guardrail, of a dial or of a later leg");
+    describe_counter!("revbridge_breaker_tripped_total", "Prefixes paused because of how calls to them end, by reason");
     describe_counter!("revbridge_invite_answers_total", "Final answers to INVITE by trunk and status");
     describe_histogram!("revbridge_setup_seconds", "Setup time by stage");
     describe_counter!("revbridge_rtp_relayed_total", "RTP packets relayed from one party to the other");
@@ -77,6 +79,9 @@ pub fn zero(trunks: &[Arc<Trunk>]) {
     ] {
         counter!(name).absolute(0);
     }
+    for reason in TripReason::ALL {
+        counter!("revbridge_breaker_tripped_total", "reason" => reason.as_str()).absolute(0);
+    }
     for trunk in trunks {
         gauge!("revbridge_trunk_up", "trunk" => trunk.name.to_string()).set(1.0);
     }
@@ -98,6 +103,9 @@ pub fn count(notice: &Notice) {
         }
         Notice::LegRefused { guardrail, .. } => {
             counter!("revbridge_refusals_total", "guardrail" => guardrail.as_str(), "at" => "leg").increment(1);
+        }
+        Notice::BreakerTripped { reason, .. } => {
+            counter!("revbridge_breaker_tripped_total", "reason" => reason.as_str()).increment(1);
         }
         Notice::Setup { stage, took } => {
             histogram!("revbridge_setup_seconds", "stage" => stage.as_str()).record(*took);

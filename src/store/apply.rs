@@ -1,7 +1,7 @@
 //! What a commit does to an account: the guardrails' word, and what an engine then writes.
 
 use super::{Commit, Committed, Step};
-use crate::guardrails::{self, Account, Attempt, Lease, Refusal, Settlement};
+use crate::guardrails::{self, Account, Attempt, Lease, Mark, MarkKind, Refusal, Settlement};
 use crate::model::{CallRecord, Day, Money};
 
 /// A movement in the ledger, which only grows. Both sides of the movement follow from its kind, so one
@@ -18,7 +18,7 @@ pub struct Entry {
 pub enum EntryKind {
     /// An admission: available → reserved.
     Reserve,
-    /// A further period: available → reserved.
+    /// A further period, or what a call that is over cost more than it had reserved: available → reserved.
     Extend,
     /// The cost of a call that is over: reserved → spent.
     Charge,
@@ -60,6 +60,8 @@ pub struct Write {
     pub record: CallRecord,
     /// To append to the ledger.
     pub entries: Vec<Entry>,
+    /// To append to what the breakers look at.
+    pub marks: Vec<Mark>,
     /// What the call holds after this commit.
     pub reserved: Money,
 }
@@ -87,7 +89,7 @@ pub fn apply(account: &mut Account, commit: &Commit) -> Applied {
         Step::PermitLeg(attempt) => guardrails::decide_leg(account, attempt, commit.at)
             .map(|permit| (Committed::Permitted(permit), Some(keep(account, commit)))),
         Step::Extend { amount } => extend(account, commit, *amount),
-        Step::Settle { cost } => Ok((Committed::Done, settle(account, commit, *cost))),
+        Step::Settle { cost } => Ok(settle(account, commit, *cost)),
         Step::Connect { .. } => Ok(connect(account, commit)),
         Step::Keep => Ok((Committed::Done, Some(keep(account, commit)))),
     };
@@ -104,6 +106,7 @@ fn admit(account: &mut Account, commit: &Commit, attempt: &Attempt) -> Result<(C
         phase: Phase::Admitted,
         record: CallRecord { day: grant.day, ..commit.record.clone() },
         entries: vec![Entry { kind: EntryKind::Reserve, amount: grant.reserved, day: grant.day }],
+        marks: Vec::new(),
         reserved: grant.reserved,
     };
     Ok((Committed::Admitted { permit, grant }, Some(write)))
@@ -118,18 +121,22 @@ fn extend(account: &mut Account, commit: &Commit, amount: Money) -> Result<(Comm
     Ok((Committed::Extended, Some(write)))
 }
 
-/// `None` when the call was settled before: its record, its charge and its last fact stand.
-fn settle(account: &mut Account, commit: &Commit, cost: Money) -> Option<Write> {
-    let Settlement { day, charged, released } = account.settle(commit.call, cost)?;
+/// Nothing is written when the call was settled before: its record, its charge and its last fact stand.
+fn settle(account: &mut Account, commit: &Commit, cost: Money) -> (Committed, Option<Write>) {
+    let Some(settlement) = account.settle(commit.call, cost) else { return (Committed::Done, None) };
+    let Settlement { day, extended, charged, released } = settlement;
     let entry = |kind, amount| Entry { kind, amount, day };
-    let mut entries = vec![entry(EntryKind::Charge, charged)];
+    let mut entries = Vec::from_iter((extended > Money::ZERO).then(|| entry(EntryKind::Extend, extended)));
+    entries.push(entry(EntryKind::Charge, charged));
     entries.extend((released > Money::ZERO).then(|| entry(EntryKind::Release, released)));
-    Some(Write {
-        phase: Phase::Settled,
-        record: CallRecord { day, cost: charged, ..commit.record.clone() },
-        entries,
-        reserved: Money::ZERO,
-    })
+    let record = CallRecord { day, cost: charged, ..commit.record.clone() };
+    let marks = account.watch(&record, commit.at);
+    let tripped = marks.iter().find_map(|mark| match mark.kind {
+        MarkKind::Tripped(reason) => Some(Committed::Tripped(reason)),
+        MarkKind::Short | MarkKind::Answered | MarkKind::Unanswered => None,
+    });
+    let write = Write { phase: Phase::Settled, record, entries, marks, reserved: Money::ZERO };
+    (tripped.unwrap_or(Committed::Done), Some(write))
 }
 
 /// A call that is over takes nobody in.
@@ -147,8 +154,12 @@ fn keep(account: &Account, commit: &Commit) -> Write {
             phase: Phase::Live,
             record: CallRecord { day: *day, ..record },
             entries: Vec::new(),
+            marks: Vec::new(),
             reserved: *reserved,
         },
-        None => Write { phase: Phase::Over, record, entries: Vec::new(), reserved: Money::ZERO },
+        None => {
+            let (entries, marks) = Default::default();
+            Write { phase: Phase::Over, record, entries, marks, reserved: Money::ZERO }
+        }
     }
 }

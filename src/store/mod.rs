@@ -36,7 +36,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::events::Fact;
-use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Preview, Refusal};
+use crate::guardrails::{Attempt, Grant, LegAttempt, Permit, Preview, Refusal, TripReason};
 use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Timestamp, TokenDigest};
 
 /// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
@@ -148,6 +148,8 @@ pub struct Answer {
 pub enum Committed {
     /// Durable.
     Done,
+    /// Durable, a `Settle`, with which a breaker paused the prefix of the call's destination.
+    Tripped(TripReason),
     /// Durable; leg A may ring, or its browser may come: then there is no permit.
     Admitted { permit: Option<Permit>, grant: Grant },
     /// Durable; this leg may ring.

@@ -1,9 +1,11 @@
 //! What is read of the store: records, answers, tokens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tenants::Organization;
 use super::{Idempotency, TokenState};
+use crate::guardrails::{Account, Pause};
 use crate::model::{CallId, CallRecord, E164, Money, OrganizationId, Status, Timestamp, TokenDigest, UserId};
 
 /// The store cannot be used now; its engine has told the operators why.
@@ -62,6 +64,33 @@ pub struct Usage {
     pub spent: Money,
     /// By live calls that today's limit has to carry.
     pub reserved: Money,
+    /// For the caps of their own: of each user who calls, and to the number that is called most.
+    pub legs_by_user: BTreeMap<UserId, u64>,
+    pub most_legs_to_one: u64,
+    /// What breakers have paused.
+    pub pauses: Vec<Pause>,
+}
+
+impl Usage {
+    pub fn of(organization: Arc<Organization>, account: &Account, now: Timestamp) -> Self {
+        let today = account.day_use(now.day(&account.rules.zone));
+        let (mut legs_by_user, mut legs_to) = (BTreeMap::new(), BTreeMap::new());
+        for (user, destination) in account.parties() {
+            legs_by_user.entry(user).or_insert_with(|| account.legs_of(user));
+            legs_to.entry(destination).or_insert_with(|| account.legs_to(destination));
+        }
+        Self {
+            organization,
+            numbers: account.rules.numbers.clone(),
+            legs: account.legs_in_use(),
+            calls: account.admitted_in_minute(now),
+            spent: today.spent,
+            reserved: today.reserved,
+            legs_by_user: legs_by_user.into_iter().map(|(user, legs)| (user.clone(), legs)).collect(),
+            most_legs_to_one: legs_to.into_values().max().unwrap_or_default(),
+            pauses: account.pauses(now),
+        }
+    }
 }
 
 /// Reads beside the commits, and answers that belong to none. All of it blocks on the disk or the network.

@@ -151,6 +151,7 @@ impl Switch {
                 | Committed::Admitted { .. }
                 | Committed::Permitted(_)
                 | Committed::Spent
+                | Committed::Tripped(_)
                 | Committed::Extended,
             ) => Reply::Unavailable(Unavailable::Store),
         };

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use revbridge::events::Fact;
-use revbridge::guardrails::{Account, Attempt, Lease, Limits, Refusal, Rules};
+use revbridge::guardrails::{Account, Attempt, Lease, Limits, Mark, Refusal, Rules};
 use revbridge::model::{
     CallId, CallRecord, CommitId, EndReason, Money, OrganizationId, Status, Timestamp, TokenDigest,
 };
@@ -50,6 +50,7 @@ pub struct TokenRow {
 pub struct Tables {
     pub calls: BTreeMap<CallId, Row>,
     pub ledger: Vec<(CallId, Entry)>,
+    pub marks: Vec<(OrganizationId, Mark)>,
     pub outbox: Vec<Fact>,
     pub keys: BTreeMap<[u8; 32], Idempotency>,
     pub tokens: BTreeMap<TokenDigest, TokenRow>,
@@ -267,7 +268,8 @@ impl Disk {
                     *spent.entry(entry.day).or_insert(Money::ZERO) += entry.amount;
                 }
             }
-            (id.clone(), Account::restored(rules.clone(), admitted, leases, spent))
+            let marks = tables.marks.iter().filter(|(owner, _)| owner == id).map(|(_, mark)| *mark);
+            (id.clone(), Account::restored(rules.clone(), admitted, leases, spent, marks))
         };
         self.accounts = self.rules.iter().map(account).collect();
     }
@@ -344,6 +346,7 @@ impl Tables {
         row.reserved = write.reserved;
         row.settled = write.phase == Phase::Settled;
         self.ledger.extend(write.entries.iter().map(|entry| (commit.call, *entry)));
+        self.marks.extend(write.marks.iter().map(|mark| (commit.organization.clone(), *mark)));
         self.outbox.extend(commit.facts.iter().cloned());
         if mutant == Some(Mutant::ChargesTwice) {
             let charges = write.entries.iter().filter(|e| e.kind == EntryKind::Charge);

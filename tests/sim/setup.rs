@@ -109,6 +109,7 @@ pub fn limits(plan: &OrganizationPlan, index: usize) -> Limits {
         max_calls_per_minute: plan.max_calls_per_minute,
         daily_spend_limit: Money::from_micros(plan.daily_spend_micros),
         timezone: ["UTC", "America/New_York"][index].to_owned(),
+        ..Limits::default()
     }
 }
 

@@ -204,6 +204,7 @@ pub fn permit(leg: LegId, now: Timestamp) -> Permit {
         max_calls_per_minute: 10,
         daily_spend_limit: Money::from_micros(1_000_000_000),
         timezone: "UTC".into(),
+        ..Limits::default()
     };
     let price = revbridge::guardrails::LegPrice {
         per_minute: Money::ZERO,

@@ -49,6 +49,7 @@ pub fn limits(legs: u32, per_minute: u32, spend: &str) -> Limits {
         max_calls_per_minute: per_minute,
         daily_spend_limit: spend.parse().unwrap(),
         timezone: "UTC".into(),
+        ..Limits::default()
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod breakers;
 mod crash;
 mod desk;
 mod erasure;

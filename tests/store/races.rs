@@ -1,6 +1,6 @@
 //! hostile.md, "Races and money".
 
-use revbridge::guardrails::Refusal;
+use revbridge::guardrails::{LegCap, Refusal};
 use revbridge::model::{Money, Side};
 use revbridge::store::{Committed, Step};
 use revbridge::store::{Records as _, Store as _};
@@ -38,7 +38,7 @@ fn a_refusal_can_be_tried_again_with_the_same_key() {
     let first = desk.admit();
     let attempt = desk.attempt();
     let keyed = |attempt| revbridge::store::Commit { idempotency: Some(idempotency(3, 3, "r")), ..admit(attempt) };
-    assert_eq!(desk.commit(keyed(&attempt)), Committed::Refused(Refusal::ConcurrencyLimit));
+    assert_eq!(desk.commit(keyed(&attempt)), Committed::Refused(Refusal::ConcurrencyLimit(LegCap::Organization)));
     desk.commit(settle(&first, Money::ZERO));
     assert!(matches!(desk.commit(keyed(&attempt)), Committed::Admitted { .. }));
 }
@@ -85,7 +85,7 @@ fn a_limit_lowered_while_a_rings_holds_for_b_and_for_the_next_period() {
     assert_eq!(desk.commit(step(&attempt, Step::Extend { amount: cent })), Committed::Extended);
     desk.declare(limits(2, 100, "0.05"));
     let b = permit(&attempt, Side::Destination);
-    assert_eq!(desk.commit(b.clone()), Committed::Refused(Refusal::ConcurrencyLimit));
+    assert_eq!(desk.commit(b.clone()), Committed::Refused(Refusal::ConcurrencyLimit(LegCap::Organization)));
     desk.declare(limits(4, 100, "0.05"));
     assert!(matches!(desk.commit(b), Committed::Permitted(_)));
     let more = desk.commit(step(&attempt, Step::Extend { amount: Money::from_micros(1) }));

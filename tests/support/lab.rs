@@ -80,6 +80,8 @@ pub struct Settings {
     pub daily_spend_limit: &'static str,
     /// A call takes two pairs.
     pub media_ports: &'static str,
+    /// More lines of `[[organization]]`.
+    pub organization: String,
     /// The lines of `[webrtc]` and of its `[[webrtc.turn]]`; empty without browsers.
     pub webrtc: String,
 }
@@ -99,6 +101,7 @@ impl Settings {
             max_calls_per_minute: 300,
             daily_spend_limit: "50.00",
             media_ports: "20000-21999",
+            organization: String::new(),
             webrtc: String::new(),
         }
     }
@@ -160,6 +163,7 @@ allowed_destinations = ["+1"]
 max_concurrent_legs = {legs}
 max_calls_per_minute = {rate}
 daily_spend_limit = "{spend}"
+{organization}
 [[organization.user]]
 id = "alice"
 phone = "{user}"
@@ -184,6 +188,7 @@ scopes = ["calls:read", "calls:write", "voice:webrtc"]
             spend = self.daily_spend_limit,
             user = super::USER,
             owned = super::OWNED,
+            organization = self.organization,
             webrtc = self.webrtc,
             key = hex::encode(Sha256::digest(KEY)),
             admin_key = hex::encode(Sha256::digest(ADMIN_KEY)),

@@ -57,6 +57,16 @@ impl Server {
         assert!(sent.success(), "SIGTERM is delivered");
     }
 
+    /// Changes the file and sends SIGHUP. Returns before the server has read it.
+    pub fn reload(&self, change: impl FnOnce(String) -> String) {
+        let file = self.settings.folder.join("config.toml");
+        let text = fs::read_to_string(&file).expect("the configuration is there");
+        fs::write(&file, change(text)).expect("the configuration is written");
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs");
+        assert!(sent.success(), "SIGHUP is delivered");
+    }
+
     pub fn exited(&mut self, within: Duration) -> Option<ExitStatus> {
         poll(within, || self.child.try_wait().expect("the process can be asked"))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, named_params, params};
 
-use super::{answers, json, tokens};
+use super::{answers, breaker, json, tokens};
 use crate::guardrails::{Account, Refusal};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
 use crate::store::tenants::{Tenants, Touched};
@@ -112,7 +112,7 @@ fn write_call(tx: &Connection, id: i64, organization: i64, commit: &Commit, writ
     }
 }
 
-/// Ledger and outbox, which only grow.
+/// Ledger and outbox, which only grow, and marks for the breakers, of which old ones are dropped.
 fn append(tx: &Connection, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {
     let at = micros(commit.at);
     for Entry { kind, amount, day } in &write.entries {
@@ -124,7 +124,7 @@ fn append(tx: &Connection, organization: i64, commit: &Commit, write: &Write) ->
         tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, record) VALUES (?, ?, ?, ?, ?)")?
             .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at, json(&write.record)?])?;
     }
-    Ok(())
+    breaker::insert(tx, organization, &write.marks)
 }
 
 fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {

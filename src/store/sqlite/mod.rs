@@ -14,6 +14,7 @@
 mod answers;
 mod audit;
 mod books;
+mod breaker;
 mod copy;
 mod erase;
 mod reader;
@@ -141,17 +142,7 @@ impl Store for SqliteStore {
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
         let tenants = self.directory.tenants();
         let Some(known) = tenants.organization(organization).cloned() else { return Ok(None) };
-        Ok(self.inspect(organization.clone(), move |account| {
-            let today = account.day_use(now.day(&account.rules.zone));
-            Usage {
-                organization: known,
-                numbers: account.rules.numbers.clone(),
-                legs: account.legs_in_use(),
-                calls: account.admitted_in_minute(now),
-                spent: today.spent,
-                reserved: today.reserved,
-            }
-        })?)
+        Ok(self.inspect(organization.clone(), move |account| Usage::of(known, account, now))?)
     }
 
     fn ping(&self) -> Result<(), StoreDown> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::books::{Books, Owner, micros};
-use super::statements;
+use super::{breaker, statements};
 use crate::guardrails::{Account, Attempt, Lease, Rules};
 use crate::model::{CallId, CallRecord, Day, Money, OrganizationId, Timestamp};
 use crate::store::tenants::Tenants;
@@ -20,6 +20,7 @@ const LEDGER_TAIL: i64 = 500_000;
 pub(super) fn books(db: &Connection, tenants: &Tenants, now: Timestamp) -> rusqlite::Result<Books> {
     let mut leases = leases(db)?;
     let mut admitted = admitted(db, now)?;
+    let mut marks = breaker::marks(db, now)?;
     let mut accounts = BTreeMap::new();
     let mut select = db.prepare_cached("SELECT id, name FROM organization")?;
     let mut rows = select.query([])?;
@@ -27,11 +28,12 @@ pub(super) fn books(db: &Connection, tenants: &Tenants, now: Timestamp) -> rusql
         let (id, name) = (row.get(0)?, OrganizationId(row.get::<_, String>(1)?.into()));
         let rules = tenants.rules(&name).unwrap_or_else(Rules::closed);
         let leases = leases.remove(&id).unwrap_or_default();
-        let today = now.day(&rules.zone);
-        let oldest = leases.iter().map(|lease| lease.day).min().map_or(today, |day| day.min(today));
+        let yesterday = now.day(&rules.zone).before();
+        let oldest = leases.iter().map(|lease| lease.day).min().map_or(yesterday, |day| day.min(yesterday));
         let spent = spent(db, id, oldest)?;
         let admitted = admitted.remove(&id).unwrap_or_default();
-        accounts.insert(name, Owner { id, account: Account::restored(rules, admitted, leases, spent) });
+        let marks = marks.remove(&id).unwrap_or_default();
+        accounts.insert(name, Owner { id, account: Account::restored(rules, admitted, leases, spent, marks) });
     }
     let next_id = db.query_row(
         "SELECT 1 + max((SELECT coalesce(max(id), 0) FROM live), (SELECT coalesce(max(id), 0) FROM calls),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::books::micros;
-use super::{answers, tokens};
+use super::{answers, breaker, tokens};
 use crate::model::Timestamp;
 use crate::store::Retention;
 
@@ -19,6 +19,7 @@ const BITE: i64 = 500;
 pub(super) fn purge(tx: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<bool> {
     answers::purge(tx, now)?;
     tokens::purge(tx, now)?;
+    breaker::purge(tx, now)?;
     let cut = |kept: Option<Duration>| kept.map(|kept| micros(now - kept));
     let mut more = false;
     if let Some(before) = cut(retention.records) {

@@ -19,10 +19,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_events.sql"),
     include_str!("0004_tenants.sql"),
     include_str!("0005_books.sql"),
+    include_str!("0006_breaker.sql"),
 ];
 
 /// The first version whose files overwrite what is deleted.
-const FIRST_CLEAN: i64 = 4;
+const FIRST_CLEAN: i64 = 5;
 
 /// Marks the file as ours: `rvbr`.
 const APPLICATION_ID: i32 = 0x7276_6272;

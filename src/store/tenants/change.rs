@@ -85,6 +85,14 @@ pub struct SettingsPatch {
     pub max_concurrent_legs: Option<u64>,
     pub max_calls_per_minute: Option<u64>,
     pub daily_spend_limit: Option<Money>,
+    /// 0 takes the cap away, as with the next one.
+    pub max_legs_per_user: Option<u64>,
+    pub max_legs_per_destination: Option<u64>,
+    pub breaker_window_seconds: Option<u64>,
+    pub breaker_short_answers: Option<u64>,
+    pub breaker_answer_percent: Option<u64>,
+    pub breaker_min_calls: Option<u64>,
+    pub breaker_pause_seconds: Option<u64>,
     pub timezone: Option<String>,
     pub allowed_destinations: Option<Vec<String>>,
     pub confirm: Option<Confirm>,
@@ -119,6 +127,15 @@ impl SettingsPatch {
         };
         whole("max_concurrent_legs", self.max_concurrent_legs, &bounds::MAX_CONCURRENT_LEGS_BOUND);
         whole("max_calls_per_minute", self.max_calls_per_minute, &bounds::MAX_CALLS_PER_MINUTE_BOUND);
+        let cap = |cap: Option<u64>| cap.filter(|cap| *cap > 0);
+        whole("max_legs_per_user", cap(self.max_legs_per_user), &bounds::MAX_LEGS_PER_USER_BOUND);
+        let per_destination = cap(self.max_legs_per_destination);
+        whole("max_legs_per_destination", per_destination, &bounds::MAX_LEGS_PER_DESTINATION_BOUND);
+        whole("breaker_window_seconds", self.breaker_window_seconds, &bounds::BREAKER_WINDOW_BOUND);
+        whole("breaker_short_answers", self.breaker_short_answers, &bounds::BREAKER_SHORT_ANSWERS_BOUND);
+        whole("breaker_answer_percent", self.breaker_answer_percent, &bounds::BREAKER_ANSWER_PERCENT_BOUND);
+        whole("breaker_min_calls", self.breaker_min_calls, &bounds::BREAKER_MIN_CALLS_BOUND);
+        whole("breaker_pause_seconds", self.breaker_pause_seconds, &bounds::BREAKER_PAUSE_BOUND);
         whole("max_duration_seconds", self.max_duration_seconds, &bounds::MAX_DURATION_BOUND);
         if self.daily_spend_limit.is_some_and(|limit| limit < Money::ZERO || limit > Money::MAX) {
             problems.push(FieldProblem::new("daily_spend_limit", "expected an amount such as \"50.00\""));
@@ -156,8 +173,23 @@ impl SettingsPatch {
             }
         }
         let small = |n: Option<u64>| n.and_then(|n| u32::try_from(n).ok());
-        let Limits { max_concurrent_legs, max_calls_per_minute, daily_spend_limit, timezone } =
-            &mut organization.limits;
+        let Limits {
+            max_concurrent_legs,
+            max_calls_per_minute,
+            daily_spend_limit,
+            timezone,
+            max_legs_per_user,
+            max_legs_per_destination,
+            breakers,
+        } = &mut organization.limits;
+        let cap = |n: Option<u64>| small(n).map(|cap| (cap > 0).then_some(cap));
+        set(max_legs_per_user, &cap(self.max_legs_per_user));
+        set(max_legs_per_destination, &cap(self.max_legs_per_destination));
+        set(&mut breakers.window_seconds, &small(self.breaker_window_seconds));
+        set(&mut breakers.short_answers, &small(self.breaker_short_answers));
+        set(&mut breakers.answer_percent, &small(self.breaker_answer_percent));
+        set(&mut breakers.min_calls, &small(self.breaker_min_calls));
+        set(&mut breakers.pause_seconds, &small(self.breaker_pause_seconds));
         set(max_concurrent_legs, &small(self.max_concurrent_legs));
         set(max_calls_per_minute, &small(self.max_calls_per_minute));
         set(daily_spend_limit, &self.daily_spend_limit);
@@ -174,11 +206,26 @@ impl SettingsPatch {
 /// All that the file says of an organization's settings.
 impl From<&OrganizationConfig> for SettingsPatch {
     fn from(file: &OrganizationConfig) -> Self {
-        let Limits { max_concurrent_legs, max_calls_per_minute, daily_spend_limit, timezone } = file.limits.clone();
+        let Limits {
+            max_concurrent_legs,
+            max_calls_per_minute,
+            daily_spend_limit,
+            timezone,
+            max_legs_per_user,
+            max_legs_per_destination,
+            breakers,
+        } = file.limits.clone();
         Self {
             max_concurrent_legs: Some(max_concurrent_legs.into()),
             max_calls_per_minute: Some(max_calls_per_minute.into()),
             daily_spend_limit: Some(daily_spend_limit),
+            max_legs_per_user: Some(max_legs_per_user.unwrap_or_default().into()),
+            max_legs_per_destination: Some(max_legs_per_destination.unwrap_or_default().into()),
+            breaker_window_seconds: Some(breakers.window_seconds.into()),
+            breaker_short_answers: Some(breakers.short_answers.into()),
+            breaker_answer_percent: Some(breakers.answer_percent.into()),
+            breaker_min_calls: Some(breakers.min_calls.into()),
+            breaker_pause_seconds: Some(breakers.pause_seconds.into()),
             timezone: Some(timezone),
             allowed_destinations: Some(file.allowed_destinations.clone()),
             confirm: Some(file.confirm),

@@ -294,8 +294,7 @@ pub(super) fn new_organization(id: OrganizationId, created_at: Timestamp) -> Org
         limits: Limits {
             max_concurrent_legs: most(bounds::MAX_CONCURRENT_LEGS),
             max_calls_per_minute: most(bounds::MAX_CALLS_PER_MINUTE),
-            daily_spend_limit: Money::ZERO,
-            timezone: "UTC".to_owned(),
+            ..Limits::default()
         },
         allowed_destinations: Vec::new(),
         confirm: Confirm::None,

@@ -141,8 +141,11 @@ impl Checks {
     fn on_settled(&mut self, written: &Written, write: &Write, reserved: Money) {
         let (commit, record) = (&written.commit, &write.record);
         let call = commit.call;
+        // A call may only now have reserved what it cost.
+        let extended: Money = write.entries.iter().filter(|e| e.kind == EntryKind::Extend).map(|e| e.amount).sum();
+        let held = reserved + extended;
         let charged: Money = write.entries.iter().filter(|e| e.kind == EntryKind::Charge).map(|e| e.amount).sum();
-        self.unless(charged <= reserved, Check::Charge, || format!("{call} costs {charged} of {reserved} reserved"));
+        self.unless(charged <= held, Check::Charge, || format!("{call} costs {charged} of {held} reserved"));
         self.unless(charged == record.cost, Check::Charge, || format!("{call} costs {} and {charged}", record.cost));
         let complete = record.ended_at.is_some() && record.end_reason.is_some() && record.ended_by.is_some();
         self.unless(complete, Check::Record, || format!("{call} ends without saying when, why or by whom"));

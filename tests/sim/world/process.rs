@@ -186,6 +186,7 @@ fn step_name(step: &Step) -> &'static str {
 fn committed_name(committed: &Committed) -> String {
     match committed {
         Committed::Done => "done".into(),
+        Committed::Tripped(reason) => format!("tripped {reason:?}"),
         Committed::Admitted { .. } => "admitted".into(),
         Committed::Permitted(_) => "permitted".into(),
         Committed::Extended => "extended".into(),

@@ -14,7 +14,7 @@ pub(super) fn declaration() -> Declaration {
             max_concurrent_legs: 10,
             max_calls_per_minute: 10,
             daily_spend_limit: "50".parse().unwrap(),
-            timezone: "UTC".into(),
+            ..Limits::default()
         },
         allowed_destinations: vec!["+1".into()],
         numbers: vec![owned()],
