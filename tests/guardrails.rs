@@ -90,7 +90,9 @@ fn terms() -> impl Strategy<Value = Terms> {
     });
     let breakers = prop_oneof![Just(BreakerLimits::OFF), breakers];
     let cap = |most| prop_oneof![Just(None), (0..=most).prop_map(Some)];
-    (0..=14u32, 0..=6u32, 0..300_000i64, cap(6u32), cap(3u32), breakers).prop_map(
+    let per_minute = prop_oneof![0..=6u32, Just(60)];
+    let spend = prop_oneof![0..300_000i64, Just(5_000_000)];
+    (0..=14u32, per_minute, spend, cap(6u32), cap(3u32), breakers).prop_map(
         |(legs, per_minute, spend, per_user, per_destination, breakers)| Terms {
             legs,
             per_minute,
@@ -106,7 +108,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let wait = prop_oneof![0..30_000_000u64, Just(59_999_999), Just(60_000_000), Just(6 * 3_600_000_000)];
     let back = prop_oneof![0..2_000_000u64, 0..90_000_000u64];
     let call = any::<Which>;
-    let fate = prop_oneof![2 => Just(Fate::Short), 1 => Just(Fate::Talk), 4 => Just(Fate::NoAnswer), 1 => Just(Fate::Ours)];
+    let fate = prop_oneof![2 => Just(Fate::Short), 1 => Just(Fate::Talk), 9 => Just(Fate::NoAnswer), 1 => Just(Fate::Ours)];
     let late = prop_oneof![4 => Just(0), 1 => 0..400u64];
     let one = prop_oneof![
         6 => wait.prop_map(|us| Move::Wait(Duration::from_micros(us))),
@@ -115,7 +117,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         10 => (0..3usize, 0..3usize, any::<bool>()).prop_map(|(user, to, browser)| Move::Admit { user, to, browser }),
         2 => call().prop_map(Move::PermitLeg),
         4 => (call(), -100..30_000i64).prop_map(|(call, micros)| Move::Extend(call, micros)),
-        5 => (call(), -5_000..90_000i64, fate, late).prop_map(|(which, cost, fate, late)| {
+        9 => (call(), -5_000..90_000i64, fate, late).prop_map(|(which, cost, fate, late)| {
             Move::Settle { which, cost, fate, told_late: Duration::from_secs(late) }
         }),
         1 => terms().prop_map(Move::Declare),

@@ -121,7 +121,7 @@ pub const BREAKER_ANSWER_PERCENT_BOUND: RangeInclusive<u64> = 0..=50;
 /// Fewer than a few calls are no ratio; more than 200 are not remembered.
 pub const BREAKER_MIN_CALLS_BOUND: RangeInclusive<u64> = 2..=200;
 /// A fresh window begins after it, so a longer one would only keep a mistake alive.
-pub const BREAKER_PAUSE_BOUND: RangeInclusive<u64> = 10..=3_600;
+pub const BREAKER_PAUSE_BOUND: RangeInclusive<u64> = 1..=3_600;
 
 /// Names and ids: they appear in records, logs and metrics.
 pub const ID_CHARS: usize = 64;
