@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use revbridge::guardrails::{
-    Account, Allowlist, Attempt, BreakerLimits, DestinationProblem, Lease, LegAttempt, Limits, Mark, PriceTable, Refusal, Rules,
-    TripReason, decide_admission,
+    Account, Allowlist, Attempt, BreakerLimits, DestinationProblem, Lease, LegAttempt, Limits, Mark, PriceTable,
+    Refusal, Rules, TripReason, decide_admission,
 };
 use revbridge::model::{
     CallRecord, Day, E164, EndReason, EndedBy, IdSource, Money, OrganizationId, Side, Status, Timestamp, UserId,
@@ -79,15 +79,16 @@ struct Terms {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    let breakers = (60..600u32, 0..4u32, 0..=50u32, 2..6u32, 10..400u32).prop_map(|(window, short, percent, min, pause)| {
-        BreakerLimits {
-            window_seconds: window,
-            short_answers: short,
-            answer_percent: percent,
-            min_calls: min,
-            pause_seconds: pause,
-        }
-    });
+    let breakers =
+        (60..600u32, 0..4u32, 0..=50u32, 2..6u32, 10..400u32).prop_map(|(window, short, percent, min, pause)| {
+            BreakerLimits {
+                window_seconds: window,
+                short_answers: short,
+                answer_percent: percent,
+                min_calls: min,
+                pause_seconds: pause,
+            }
+        });
     let breakers = prop_oneof![Just(BreakerLimits::OFF), breakers];
     let cap = |most| prop_oneof![Just(None), (0..=most).prop_map(Some)];
     let per_minute = prop_oneof![0..=6u32, Just(60)];
@@ -108,7 +109,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let wait = prop_oneof![0..30_000_000u64, Just(59_999_999), Just(60_000_000), Just(6 * 3_600_000_000)];
     let back = prop_oneof![0..2_000_000u64, 0..90_000_000u64];
     let call = any::<Which>;
-    let fate = prop_oneof![2 => Just(Fate::Short), 1 => Just(Fate::Talk), 9 => Just(Fate::NoAnswer), 1 => Just(Fate::Ours)];
+    let fate =
+        prop_oneof![2 => Just(Fate::Short), 1 => Just(Fate::Talk), 9 => Just(Fate::NoAnswer), 1 => Just(Fate::Ours)];
     let late = prop_oneof![4 => Just(0), 1 => 0..400u64];
     let one = prop_oneof![
         6 => wait.prop_map(|us| Move::Wait(Duration::from_micros(us))),
@@ -228,7 +230,14 @@ impl Books {
     }
 
     /// Whether the end of this call must trip a breaker.
-    fn trip(&mut self, area: &str, fate: Fate, at: Timestamp, limits: &BreakerLimits, now: Timestamp) -> Option<TripReason> {
+    fn trip(
+        &mut self,
+        area: &str,
+        fate: Fate,
+        at: Timestamp,
+        limits: &BreakerLimits,
+        now: Timestamp,
+    ) -> Option<TripReason> {
         let window = Duration::from_secs(limits.window_seconds.into());
         let before = self.paused_until(area, limits).is_some_and(|until| at < until);
         if fate == Fate::Ours || before || now.since(at) >= window {
@@ -320,7 +329,8 @@ impl World {
         let mut spent = BTreeMap::new();
         books.spent.iter().for_each(|(day, amount)| *spent.entry(*day).or_default() += *amount);
         let rules = self.account.rules.clone();
-        self.account = Account::restored(rules, books.granted.iter().copied(), leases, spent, books.marks.iter().copied());
+        self.account =
+            Account::restored(rules, books.granted.iter().copied(), leases, spent, books.marks.iter().copied());
     }
 
     fn apply(&mut self, attempt: &Attempt, step: Step, record: Option<CallRecord>) -> Applied {
@@ -445,7 +455,9 @@ impl World {
 fn said(refusal: Refusal) -> String {
     match refusal {
         Refusal::ConcurrencyLimit(cap) => format!("{cap:?}"),
-        Refusal::DestinationNotAllowed(DestinationProblem::Paused { pause, .. }) => format!("paused: {:?}", pause.reason),
+        Refusal::DestinationNotAllowed(DestinationProblem::Paused { pause, .. }) => {
+            format!("paused: {:?}", pause.reason)
+        }
         other => other.guardrail().as_str().to_owned(),
     }
 }
@@ -535,9 +547,10 @@ proptest! {
 fn the_moves_find_every_refusal_and_every_trip() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, TestRunner};
-    let mut runner = TestRunner::new_with_rng(Config::default(), proptest::test_runner::TestRng::deterministic_rng(
-        proptest::test_runner::RngAlgorithm::ChaCha,
-    ));
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..150 {
         let (terms, moves) = (terms(), moves()).new_tree(&mut runner).unwrap().current();

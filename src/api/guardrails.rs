@@ -188,8 +188,7 @@ struct Spend {
 pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller) -> Result<Data<Guardrails>, Problem> {
     caller.needs("calls:read")?;
     let (now, organization) = ((api.clock)(), caller.organization.id.clone());
-    let usage =
-        api.read(move |store| store.usage(&organization, now)).await?.ok_or_else(Problem::not_found)?;
+    let usage = api.read(move |store| store.usage(&organization, now)).await?.ok_or_else(Problem::not_found)?;
     Ok(Data { data: view(&usage, &caller.user, &api.currency) })
 }
 
@@ -213,7 +212,9 @@ fn view(usage: &Usage, user: &UserId, currency: &Arc<str>) -> Guardrails {
         concurrency: Concurrency {
             legs: counted("legs", limits.max_concurrent_legs, usage.legs),
             per_user: limits.max_legs_per_user.map(|limit| counted("legs", limit, legs_of_user)),
-            per_destination: limits.max_legs_per_destination.map(|limit| counted("legs", limit, usage.most_legs_to_one)),
+            per_destination: limits
+                .max_legs_per_destination
+                .map(|limit| counted("legs", limit, usage.most_legs_to_one)),
         },
         spend: Spend {
             money,

@@ -53,11 +53,9 @@ pub fn refused(refusal: Refusal, limits: &Limits) -> Problem {
 /// Which cap is reached: in words, as the name of a policy, and its limit.
 fn legs(cap: LegCap, limits: &Limits) -> (&'static str, &'static str, u32) {
     match cap {
-        LegCap::Organization => (
-            "too many legs are in use, and a call takes two; end one or wait",
-            "legs",
-            limits.max_concurrent_legs,
-        ),
+        LegCap::Organization => {
+            ("too many legs are in use, and a call takes two; end one or wait", "legs", limits.max_concurrent_legs)
+        }
         LegCap::User => (
             "too many legs of this user are in use (max_legs_per_user), and a call takes two; end one or wait",
             "legs-per-user",

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::account::LEGS_PER_CALL;
-use super::{
-    Account, Attempt, DestinationProblem, Grant, Guardrail, LegAttempt, LegCap, OwnedNumber, Permit, Refusal,
-};
+use super::{Account, Attempt, DestinationProblem, Grant, Guardrail, LegAttempt, LegCap, OwnedNumber, Permit, Refusal};
 use crate::model::{CallId, Day, E164, LegId, Money, Side, Timestamp};
 
 /// One guardrail's word in a dry run.
@@ -459,8 +457,13 @@ mod tests {
         assert_eq!(admit(&mut account, &third, at(NOON)), full(LegCap::User));
         let both = call(&mut ids, "alice", "+13105550100");
         assert_eq!(admit(&mut account, &both, at(NOON)), full(LegCap::User), "asked before the destination's");
-        let caps: Vec<_> =
-            preview(&account, &both, at(NOON)).checks.iter().map(|c| (c.cap, c.limit, c.used)).skip(3).take(3).collect();
+        let caps: Vec<_> = preview(&account, &both, at(NOON))
+            .checks
+            .iter()
+            .map(|c| (c.cap, c.limit, c.used))
+            .skip(3)
+            .take(3)
+            .collect();
         let shown = |cap, limit, used| (Some(cap), Some(limit), Some(used));
         let [organization, user, destination] = [LegCap::Organization, LegCap::User, LegCap::Destination];
         assert_eq!(caps, [shown(organization, 8, 4), shown(user, 4, 4), shown(destination, 1, 1)]);

@@ -33,7 +33,11 @@ pub fn say(notice: &Notice) {
             info!(organization = organization.as_str(), guardrail = guardrail.as_str(), "call refused");
         }
         Notice::BreakerTripped { organization, reason } => {
-            warn!(organization = organization.as_str(), reason = reason.as_str(), "breaker tripped: a prefix is paused");
+            warn!(
+                organization = organization.as_str(),
+                reason = reason.as_str(),
+                "breaker tripped: a prefix is paused"
+            );
         }
         Notice::LegRefused { call, guardrail } => info!(%call, guardrail = guardrail.as_str(), "leg refused"),
         Notice::Signal { call, side, sent, summary } => {

@@ -55,7 +55,11 @@ fn a_burst_of_short_answers_pauses_the_prefix_also_for_calls_under_way_and_over_
     assert!((Duration::from_secs(890)..=Duration::from_secs(900)).contains(&wait), "{wait:?}");
     let dry = server.request("POST", "/v1/calls/dial?dry_run=true", &[], Some(&dial_body(json!({})))).data();
     let check = &dry["checks"][1];
-    assert_eq!((&dry["allowed"], &check["allowed"], &check["paused"]), (&json!(false), &json!(false), &shown[0]), "{dry}");
+    assert_eq!(
+        (&dry["allowed"], &check["allowed"], &check["paused"]),
+        (&json!(false), &json!(false), &shown[0]),
+        "{dry}"
+    );
     assert!(check["retry_after_seconds"].as_u64().is_some_and(|wait| (890..=900).contains(&wait)), "{dry}");
     assert_eq!(server.metric("revbridge_breaker_tripped_total"), 1.0);
     // Elsewhere nothing is paused.
@@ -76,7 +80,9 @@ fn a_burst_of_short_answers_pauses_the_prefix_also_for_calls_under_way_and_over_
     assert_eq!(paused(&server), shown, "the same pause");
     is_refused(&server.dial(json!({}), &[]));
     // It ends by itself, and sooner when the pause is made shorter.
-    server.reload(|file| file.replace("breaker_short_answers = 2", "breaker_short_answers = 2\nbreaker_pause_seconds = 1"));
+    server.reload(|file| {
+        file.replace("breaker_short_answers = 2", "breaker_short_answers = 2\nbreaker_pause_seconds = 1")
+    });
     let over = poll(Duration::from_secs(12), || (paused(&server) == json!([])).then_some(()));
     assert!(over.is_some(), "{}", paused(&server));
     let again = server.place(json!({}));

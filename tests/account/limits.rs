@@ -83,7 +83,11 @@ fn a_limit_that_is_lowered_while_a_rings_keeps_b_from_ringing() {
         let bye = user.expect("BYE");
         user.answer(&bye, "200 OK", &[], "");
         let record = server.ended(call, SOON).expect("an end");
-        assert_eq!((&record["end_reason"], &record["ended_by"]), (&json!(end_reason), &json!("guardrail")), "{lowered}");
+        assert_eq!(
+            (&record["end_reason"], &record["ended_by"]),
+            (&json!(end_reason), &json!("guardrail")),
+            "{lowered}"
+        );
         user.answer(&other_invite, "486 Busy Here", &[], "");
         assert!(server.ended(&other, SOON).is_some());
         assert_eq!(destination.dialogs().len(), 0, "leg B was never rung: {lowered}");
@@ -118,12 +122,17 @@ fn caps_of_a_user_and_a_destination_say_so_and_are_shown() {
     let again = server.dial(json!({}), &[]);
     let policy = "\"legs-per-destination\";q=1".to_owned();
     assert_eq!(refusal(&again), (429, "concurrency_limit".into(), policy), "{}", again.body);
-    assert!(again.json()["error"]["message"].as_str().unwrap_or_default().contains("max_legs_per_destination"), "{}", again.body);
+    assert!(
+        again.json()["error"]["message"].as_str().unwrap_or_default().contains("max_legs_per_destination"),
+        "{}",
+        again.body
+    );
     let second = server.place(json!({"to_number": "+12125550199"}));
     let third = server.dial(json!({"to_number": "+12125550188"}), &[]);
     assert_eq!(refusal(&third), (429, "concurrency_limit".into(), "\"legs-per-user\";q=4".into()), "{}", third.body);
     let shown = concurrency(&server);
-    let counted = |limit: u64, used: u64| json!({"unit": "legs", "limit": limit, "used": used, "remaining": limit - used});
+    let counted =
+        |limit: u64, used: u64| json!({"unit": "legs", "limit": limit, "used": used, "remaining": limit - used});
     assert_eq!((&shown["per_user"], &shown["per_destination"]), (&counted(4, 4), &counted(1, 1)), "{shown}");
     let dry = server.request(
         "POST",
@@ -133,9 +142,7 @@ fn caps_of_a_user_and_a_destination_say_so_and_are_shown() {
     );
     let checks = dry.data()["checks"].as_array().cloned().unwrap_or_default();
     let caps: Vec<_> = checks.iter().filter(|check| check["guardrail"] == "concurrency").collect();
-    let check = |allowed: bool, limit: u64, used: u64| {
-        json!({"guardrail": "concurrency", "allowed": allowed, "limit": limit, "used": used, "remaining": limit - used})
-    };
+    let check = |allowed: bool, limit: u64, used: u64| json!({"guardrail": "concurrency", "allowed": allowed, "limit": limit, "used": used, "remaining": limit - used});
     let per = |mut check: Value, per: &str| {
         check["per"] = per.into();
         check

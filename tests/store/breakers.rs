@@ -87,7 +87,7 @@ fn a_file_of_an_older_release_begins_with_a_fresh_window() {
     let calls = [desk.admit(), desk.admit(), desk.admit()];
     desk.commit(short(&calls[0], now()));
     drop(desk);
-    let mut desk = Desk::open(&as_of_version(3, &path), touchy()).unwrap();
+    let mut desk = Desk::open(&as_of_version(4, &path), touchy()).unwrap();
     assert_eq!(desk.commit(short(&calls[1], now())), Committed::Done);
     assert_eq!(desk.commit(short(&calls[2], now())), Committed::Done, "the first is not known any more");
 }
