@@ -162,7 +162,7 @@ impl Mark {
             None if is_unanswered(record) => MarkKind::Unanswered,
             None => return None,
         };
-        Some(Self { prefix: DestinationPrefix::of(record.to_number), kind, at })
+        Some(Self { prefix: DestinationPrefix::of(record.to_number?), kind, at })
     }
 
     /// A mark that the clock now says lies ahead, because the clock was set back, counts as of now.

@@ -80,7 +80,7 @@ fn a_burst_of_short_answers_pauses_the_prefix_also_for_calls_under_way_and_over_
     assert_eq!(paused(&server), shown, "the same pause");
     is_refused(&server.dial(json!({}), &[]));
     // It ends by itself, and sooner when the pause is made shorter.
-    server.reload(|file| {
+    server.reload_with(|file| {
         file.replace("breaker_short_answers = 2", "breaker_short_answers = 2\nbreaker_pause_seconds = 1")
     });
     let over = poll(Duration::from_secs(12), || (paused(&server) == json!([])).then_some(()));
@@ -117,7 +117,7 @@ fn a_prefix_where_nobody_answers_is_paused_and_turning_the_breaker_off_lifts_it(
     assert_eq!(paused(&server)[0]["reason"], "few_answers");
     let wait = is_refused(&server.dial(json!({}), &[]));
     assert!(wait > Duration::from_secs(800), "{wait:?}");
-    server.reload(|file| file.replace("breaker_answer_percent = 10", "breaker_answer_percent = 0"));
+    server.reload_with(|file| file.replace("breaker_answer_percent = 10", "breaker_answer_percent = 0"));
     let lifted = poll(SOON, || (paused(&server) == json!([])).then_some(()));
     assert!(lifted.is_some(), "{}", paused(&server));
     let call = server.place(json!({}));

@@ -45,7 +45,7 @@ impl Ringing {
     /// Reloads the file after this change, and waits until the API shows it.
     fn change(&self, key: &str, value: &str) {
         let before = self.server.get("/v1/guardrails").data();
-        self.server.reload(|file| {
+        self.server.reload_with(|file| {
             assert!(file.contains(key), "{key}");
             file.replace(key, value)
         });

@@ -58,13 +58,11 @@ impl Server {
     }
 
     /// Changes the file and sends SIGHUP. Returns before the server has read it.
-    pub fn reload(&self, change: impl FnOnce(String) -> String) {
+    pub fn reload_with(&self, change: impl FnOnce(String) -> String) {
         let file = self.settings.folder.join("config.toml");
         let text = fs::read_to_string(&file).expect("the configuration is there");
         fs::write(&file, change(text)).expect("the configuration is written");
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "SIGHUP is delivered");
+        self.reload();
     }
 
     pub fn exited(&mut self, within: Duration) -> Option<ExitStatus> {
