@@ -6,10 +6,15 @@
 mod browser;
 mod record;
 mod told;
+mod webhook;
 
 pub use browser::{BrowserEnd, BrowserEvent, BrowserState};
 pub use record::{Record, record};
 pub use told::Told;
+pub use webhook::{
+    GIVE_UP_AFTER, KeyPrint, Reach, ReceiverId, SecretSeed, Signatures, SigningKey, TryEnd, TryError, UrlProblem,
+    Verdict, WebhookSecret, WebhookUrl, is_public, retry_after, sign, verdict,
+};
 
 use std::sync::Arc;
 use std::time::Duration;

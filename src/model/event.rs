@@ -1,10 +1,12 @@
 //! The name of an event, the same however often and by whatever way it is told.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::id::{CallIdError, ulid_of};
 use super::{CallId, Timestamp};
 
 /// `evt_` and a ULID: of the event's time, and of bits that follow from its call and position, so that nothing
@@ -18,6 +20,18 @@ impl EventId {
         let digest = Sha256::new().chain_update(call.to_bytes()).chain_update(position.to_be_bytes()).finalize();
         let bits = digest.iter().take(10).fold(0, |bits, byte| (bits << 8) | u128::from(*byte));
         Self(ulid::Ulid::from_parts(at.as_millis(), bits).0)
+    }
+
+    /// When the event was, in milliseconds since the epoch.
+    pub fn millis(self) -> u64 {
+        ulid::Ulid(self.0).timestamp_ms()
+    }
+}
+
+impl FromStr for EventId {
+    type Err = CallIdError;
+    fn from_str(text: &str) -> Result<Self, CallIdError> {
+        ulid_of(text, "evt_").map(|id| Self(u128::from_be_bytes(id.to_bytes())))
     }
 }
 
@@ -51,5 +65,6 @@ mod tests {
         assert_eq!(EventId::of(call, 3, at), id);
         assert_ne!(EventId::of(call, 4, at), id);
         assert_ne!(EventId::of(CallId::from_bytes([8; 16]), 3, at), id);
+        assert_eq!((id.to_string().parse(), id.millis()), (Ok(id), at.as_millis()));
     }
 }

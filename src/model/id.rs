@@ -44,7 +44,7 @@ impl fmt::Debug for CallId {
 
 /// The text is not the prefix and 26 characters of a ULID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected call_, conn_ or room_ and 26 characters")]
+#[error("expected the prefix of its kind and 26 characters")]
 pub struct CallIdError;
 
 impl FromStr for CallId {

@@ -8,6 +8,7 @@ mod id;
 mod money;
 mod number;
 mod outcome;
+mod subscription;
 mod time;
 mod token;
 
@@ -16,5 +17,6 @@ pub use id::{CallId, CommitId, IdSource, KeyId, LegId, OrganizationId, RequestId
 pub use money::{Money, MoneyError};
 pub use number::{E164, NumberError, NumberText};
 pub use outcome::{CallRecord, Confirm, CredentialType, EndReason, EndedBy, LegRecord, Path, Status};
+pub use subscription::SubscriptionId;
 pub use time::{Day, Timestamp};
 pub use token::{ConnectionId, Opener, RoomName, Token, TokenDigest, TokenKind, TokenSeed};

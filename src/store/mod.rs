@@ -14,6 +14,7 @@
 
 mod apply;
 pub mod audit;
+mod deliveries;
 pub mod engine;
 mod outbox;
 mod records;
@@ -24,6 +25,10 @@ pub mod tenants;
 mod upkeep;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
+pub use deliveries::{
+    Backlog, Claim, ClaimantId, Deliveries, Delivery, DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryPage,
+    DeliveryState, Due, Next, Once, Replay, Subscribed, Subscription, SubscriptionState, Tried,
+};
 pub use outbox::{Event, Outbox};
 pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
 pub use statements::{Line, Statement, Statements, Sums};
