@@ -64,6 +64,38 @@ impl Fields {
         }
     }
 
+    /// Text that somebody else judges.
+    pub fn required_text(&mut self, name: &str, expected: &str) -> Option<String> {
+        if !self.object.contains_key(name) {
+            self.wrong(name, format!("missing; expected {expected}"));
+        }
+        self.text(name, expected)
+    }
+
+    /// A list of up to `most` texts, each of which `parse` turns into something.
+    pub fn several<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        most: usize,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let found = self.object.remove(name)?;
+        let Json::List(list) = found else {
+            self.mismatch(name, expected, &found);
+            return None;
+        };
+        let parse = |item: &Json| match item {
+            Json::Text(text) => parse(text),
+            Json::Null | Json::Flag(_) | Json::Whole(_) | Json::Number(_) | Json::List(_) | Json::Object(_) => None,
+        };
+        let texts = list.iter().map(parse).collect::<Option<Vec<_>>>().filter(|_| list.len() <= most);
+        if texts.is_none() {
+            self.wrong(name, format!("expected {expected}"));
+        }
+        texts
+    }
+
     pub fn number(&mut self, name: &str) -> Option<E164> {
         let text = self.text(name, "a string with a number in E.164 form")?;
         let number = E164::parse(&text);

@@ -33,6 +33,7 @@ mod request_id;
 mod serve;
 mod try_page;
 mod usage;
+mod webhooks;
 
 pub use admin::{Admin, AdminApi, AdminKeys, NotReloaded, Reloaded, admin_router, new_key};
 pub use answer::Problem;
@@ -42,6 +43,7 @@ pub use dial::{dial_of, dialed};
 pub use json::Json;
 pub use ports::{Ask, Busy};
 pub use serve::{ServeLimits, serve};
+pub use webhooks::{Lookup, WebhookApi};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,7 @@ pub struct Api {
     pub currency: Arc<str>,
     /// `None`: calls come from phones only.
     pub browser: Option<BrowserApi>,
+    pub webhooks: WebhookApi,
 }
 
 impl Api {
@@ -96,6 +99,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/calls/{id}/hangup", post(calls::hangup))
         .route("/v1/guardrails", get(guardrails::guardrails))
         .route("/v1/usage", get(usage::usage))
+        .merge(webhooks::routes())
         .merge(browsers)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

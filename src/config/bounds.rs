@@ -63,6 +63,16 @@ pub const ALLOWED_ORIGINS: usize = 100;
 pub const ROOM_TTL: u64 = 120;
 pub const ROOM_TTL_BOUND: RangeInclusive<u64> = 30..=600;
 
+/// Webhooks that are sent at once. Each has a connection and at most about 100 kB; receivers that never answer keep
+/// one each for 10 s, so this many of those are needed before anybody waits for them.
+pub const WEBHOOKS: u64 = 256;
+pub const WEBHOOKS_BOUND: RangeInclusive<u64> = 1..=10_000;
+/// To one receiver that answers quickly. One that does not gets one at a time.
+pub const WEBHOOKS_PER_RECEIVER: u64 = 8;
+/// Subscriptions of one organization: six kinds of events for a dozen receivers, and some more.
+pub const SUBSCRIPTIONS: u64 = 100;
+pub const SUBSCRIPTIONS_BOUND: RangeInclusive<u64> = 1..=10_000;
+
 /// Live calls. Two port pairs each: the default port range holds half as many.
 pub const MAX_CALLS: u64 = 5_000;
 pub const MAX_CALLS_BOUND: RangeInclusive<u64> = 1..=1_000_000;

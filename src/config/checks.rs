@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk, WebrtcConfig};
+use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk, WebhooksConfig, WebrtcConfig};
 
 /// Two listeners on one port, and media ports in the way of a SIP listener.
 pub(super) fn addresses(
@@ -56,6 +56,15 @@ pub(super) fn webrtc_ports(
                 format!("port {} and those of further media threads meet {name}; give another", listen.port());
             root.wrong(webrtc.at, "webrtc.listen", message);
         }
+    }
+}
+
+/// Whoever may subscribe could have this host speak to itself: that is for those who sit at it.
+pub(super) fn loopback_webhooks(root: &mut Section<'_, '_>, api: &At<ApiConfig>, at: usize, webhooks: &WebhooksConfig) {
+    let listen = api.value.listen;
+    if webhooks.allow_http_loopback && !listen.ip().is_loopback() {
+        let message = format!("is for tests on loopback, and api.listen is {listen}; remove it");
+        root.wrong(at, "webhooks.allow_http_loopback", message);
     }
 }
 

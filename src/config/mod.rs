@@ -18,6 +18,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod webhooks;
 mod webrtc;
 
 pub use section::{ConfigErrors, Problem};
@@ -44,6 +45,7 @@ pub struct Config {
     pub media: MediaConfig,
     /// `None`: calls come from phones only.
     pub webrtc: Option<WebrtcConfig>,
+    pub webhooks: WebhooksConfig,
     pub calls: CallConfig,
     pub log: LogConfig,
     pub trunks: Vec<Arc<Trunk>>,
@@ -148,6 +150,22 @@ impl WebrtcConfig {
             turn: Vec::new(),
         }
     }
+}
+
+/// Events for those who subscribed.
+#[derive(Debug, Clone)]
+pub struct WebhooksConfig {
+    /// Loopback receivers too, with http or https: for tests.
+    pub allow_http_loopback: bool,
+    /// Certificates of authorities that are trusted besides those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// What signing secrets are made with; the same on every node.
+    pub key_file: PathBuf,
+    /// Tries at once, of all and of one receiver.
+    pub max_in_flight: usize,
+    pub max_in_flight_per_receiver: usize,
+    /// Of one organization.
+    pub max_subscriptions: usize,
 }
 
 /// A relay for browsers that cannot reach us, with coturn's `use-auth-secret`.
@@ -282,6 +300,7 @@ impl Config {
         let listeners = servers::sip(root.table("sip"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
+        let webhooks = webhooks::webhooks(root.table("webhooks"));
         let calls = servers::calls(root.table("calls"));
         let log = servers::log(root.table("log"));
         let trunks = trunks::trunks(&mut root);
@@ -289,6 +308,7 @@ impl Config {
         let tenants = tenants::organizations(&mut root, &prices);
         if let (Some(api), Some(admin), Some(media)) = (&api, &admin, &media) {
             checks::addresses(&mut root, api, admin, &listeners, media);
+            checks::loopback_webhooks(&mut root, api, webhooks.at, &webhooks.value.config);
             checks::demo_keys(&mut root, api, admin, &listeners, media, webrtc.as_ref(), &tenants.demo_keys);
             if let Some(webrtc) = &webrtc {
                 checks::webrtc_ports(&mut root, webrtc, api, admin, &listeners, media);
@@ -296,13 +316,16 @@ impl Config {
         }
         checks::trunk_families(&mut root, &listeners, &trunks);
         root.finish();
+        let store = store?;
+        let key_file = webhooks.value.key_file.unwrap_or_else(|| beside(&store.path, ".webhooks-key"));
         Some(Config {
             api: api?.value,
             admin: admin?.value,
-            store: store?,
+            store,
             sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),
+            webhooks: WebhooksConfig { key_file, ..webhooks.value.config },
             calls,
             log,
             trunks: trunks.into_iter().map(|t| Arc::new(t.value)).collect(),
@@ -310,6 +333,12 @@ impl Config {
             organizations: tenants.organizations,
         })
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 impl std::fmt::Debug for Credentials {

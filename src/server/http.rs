@@ -13,8 +13,10 @@ use super::inbox::Inbox;
 use super::reload::Reload;
 use super::shard::Vitals;
 use super::signals::Signals;
-use crate::api::{self, Admin, AdminApi, Api, BrowserApi, ServeLimits};
+use super::webhooks::{lookup, reach};
+use crate::api::{self, Admin, AdminApi, Api, BrowserApi, ServeLimits, WebhookApi};
 use crate::config::Config;
+use crate::events::SigningKey;
 use crate::store::{Store, StoreDown};
 
 /// Histograms grow until this is done.
@@ -49,6 +51,7 @@ pub struct Shared {
     pub draining: Arc<AtomicBool>,
     pub metrics: PrometheusHandle,
     pub reload: Reload,
+    pub webhook_key: SigningKey,
 }
 
 /// Serves until `stopped` changes.
@@ -96,6 +99,12 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         read_timeout: config.api.read_timeout,
         currency: config.calls.currency.as_str().into(),
         browser: config.webrtc.clone().map(|webrtc| BrowserApi::new(webrtc, config.api.max_connections)),
+        webhooks: WebhookApi {
+            key: shared.webhook_key.clone(),
+            reach: reach(&config.webhooks),
+            lookup: lookup(),
+            max_subscriptions: config.webhooks.max_subscriptions,
+        },
     }
 }
 

@@ -25,5 +25,6 @@ mod run;
 mod shard;
 mod signals;
 mod udp;
+mod webhooks;
 
 pub use run::run;

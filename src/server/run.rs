@@ -17,6 +17,7 @@ use super::reload::{self, Reload};
 use super::shard::{Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
+use super::webhooks::{Webhooks, signing_key};
 use super::{logs, metrics, poll};
 use crate::api::AdminKeys;
 use crate::config::Config;
@@ -51,6 +52,15 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let clock = Clock::start(recovered.last_alive);
     let skipped = store.declare(Declaration::from(config), clock.now());
     reload::tell(&skipped.map_err(|StoreDown| anyhow!("the store cannot be written"))?);
+    let webhook_key = signing_key(&config.webhooks.key_file)?;
+    let webhooks = Webhooks::start(
+        &config.webhooks,
+        webhook_key.clone(),
+        Arc::clone(&store) as Arc<dyn Store>,
+        clock,
+        config.calls.currency.as_str().into(),
+    );
+    let webhooks = webhooks.context("cannot start the webhooks thread")?;
 
     let events = inbox.clone();
     let report = move |leg, event| events.post([Message::Media(leg, event)]);
@@ -88,8 +98,11 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         drain_deadline: config.calls.drain_deadline,
         draining: Arc::clone(&draining),
     };
-    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload };
-    serve(config, listeners, shared, signals, move || shard.run(restored))
+    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload, webhook_key };
+    let served = serve(config, listeners, shared, signals, move || shard.run(restored));
+    // Before the store closes: what was tried is written down.
+    drop(webhooks);
+    served
 }
 
 /// Starts the switch thread and serves HTTP until that thread ends.

@@ -71,6 +71,20 @@ pub fn now() -> Timestamp {
     Timestamp::from_micros(since.as_micros() as u64)
 }
 
+/// Whether it comes true in time; asked over and over.
+pub fn within(time: Duration, mut is: impl FnMut() -> bool) -> bool {
+    let until = std::time::Instant::now() + time;
+    loop {
+        if is() {
+            return true;
+        }
+        if std::time::Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 impl Desk {
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         Self::open_watched(path, limits, || ())

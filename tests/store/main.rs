@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod breakers;
 mod crash;
+mod deliveries;
 mod desk;
 mod erasure;
 mod lists;

@@ -164,13 +164,14 @@ fn a_file_of_each_older_version_is_brought_up_to_date_with_all_that_is_in_it() {
 }
 
 /// The steps of the schema, as the engine takes them.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("../../src/store/sqlite/0001_calls.sql"),
     include_str!("../../src/store/sqlite/0002_tokens.sql"),
     include_str!("../../src/store/sqlite/0003_events.sql"),
     include_str!("../../src/store/sqlite/0004_tenants.sql"),
     include_str!("../../src/store/sqlite/0005_books.sql"),
     include_str!("../../src/store/sqlite/0006_breaker.sql"),
+    include_str!("../../src/store/sqlite/0007_webhooks.sql"),
 ];
 
 /// A file beside this one as a release of that version would have written it: its schema by its own steps, and

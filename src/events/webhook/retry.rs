@@ -34,10 +34,12 @@ pub enum TryError {
     Status,
     /// Told by a 410: to this URL nothing is sent any more.
     Gone,
+    /// Its turn never came: the receiver is too slow for what it subscribed to.
+    Expired,
 }
 
 impl TryError {
-    pub const ALL: [TryError; 9] = [
+    pub const ALL: [TryError; 10] = [
         TryError::Dns,
         TryError::AddressRefused,
         TryError::Connect,
@@ -47,6 +49,7 @@ impl TryError {
         TryError::Redirect,
         TryError::Status,
         TryError::Gone,
+        TryError::Expired,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -60,6 +63,7 @@ impl TryError {
             TryError::Redirect => "redirect",
             TryError::Status => "status",
             TryError::Gone => "gone",
+            TryError::Expired => "expired",
         }
     }
 
@@ -197,12 +201,13 @@ mod tests {
     fn what_the_receiver_asks_for_counts_within_bounds() {
         let asked = |status, seconds| {
             let wait = Some(Duration::from_secs(seconds));
-            pause_of(&TryEnd { status: Some(status), retry_after: wait, ..failed(0, Duration::ZERO) }).as_secs()
+            pause_of(&TryEnd { status: Some(status), retry_after: wait, ..failed(0, Duration::ZERO) })
         };
-        assert_eq!((asked(429, 120), asked(503, 120)), (120, 120));
-        assert!(asked(500, 120) <= 1, "only with these two");
-        assert_eq!(asked(429, 1_000_000), 3_600, "at most an hour");
-        assert_eq!(asked(429, 0), 1, "never sooner than without");
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!((asked(429, 120), asked(503, 120)), (minutes(2), minutes(2)));
+        assert!(asked(500, 120) <= FIRST_PAUSE, "only with these two");
+        assert_eq!(asked(429, 1_000_000), minutes(60), "at most an hour");
+        assert!(asked(429, 0) >= FIRST_PAUSE / 2, "never sooner than without");
     }
 
     #[test]

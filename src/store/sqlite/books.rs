@@ -1,10 +1,10 @@
 //! The accounts in memory, and the statements that write one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, named_params, params};
 
-use super::{answers, breaker, json, tokens};
+use super::{answers, breaker, deliveries, json, tokens};
 use crate::guardrails::{Account, Refusal};
 use crate::model::{CallId, CallRecord, OrganizationId, Timestamp};
 use crate::store::tenants::{Tenants, Touched};
@@ -21,6 +21,10 @@ pub(super) struct Books {
     pub accounts: BTreeMap<OrganizationId, Owner>,
     /// The `id` of the next admission.
     pub next_id: i64,
+    /// Organizations, by number, that have webhook subscriptions: the others' facts are looked up for nobody.
+    pub subscribed: BTreeSet<i64>,
+    /// This transaction makes deliveries due.
+    pub deliveries_due: bool,
 }
 
 /// An organization: its number in the file, and its account.
@@ -32,6 +36,10 @@ pub(super) struct Owner {
 impl Books {
     pub fn account(&self, organization: &OrganizationId) -> Option<&Account> {
         self.accounts.get(organization).map(|owner| &owner.account)
+    }
+
+    pub fn number(&self, organization: &OrganizationId) -> Option<i64> {
+        self.accounts.get(organization).map(|owner| owner.id)
     }
 
     pub fn any_lease(&self) -> bool {
@@ -86,6 +94,9 @@ impl Books {
             self.next_id += i64::from(write.phase == Phase::Admitted);
             if write.phase != Phase::Over {
                 append(tx, owner.id, commit, &write)?;
+                if !commit.facts.is_empty() && self.subscribed.contains(&owner.id) {
+                    self.deliveries_due |= tell(tx, owner.id, commit)?;
+                }
             }
             if let Some(wanted) = &commit.idempotency {
                 answers::insert(tx, wanted, commit.at)?;
@@ -125,6 +136,17 @@ fn append(tx: &Connection, organization: i64, commit: &Commit, write: &Write) ->
             .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at, json(&write.record)?])?;
     }
     breaker::insert(tx, organization, &write.marks)
+}
+
+/// A delivery for each subscription to a fact of the commit: those are the newest rows of the journal. Whether
+/// there is any.
+fn tell(tx: &Connection, organization: i64, commit: &Commit) -> rusqlite::Result<bool> {
+    let (mut position, mut any) = (tx.last_insert_rowid() - commit.facts.len() as i64, false);
+    for fact in &commit.facts {
+        position += 1;
+        any |= deliveries::insert(tx, organization, position, fact.call, fact.kind, commit.at)? > 0;
+    }
+    Ok(any)
 }
 
 fn insert_live(tx: &Connection, id: i64, organization: i64, commit: &Commit, write: &Write) -> rusqlite::Result<()> {

@@ -16,6 +16,7 @@ mod audit;
 mod books;
 mod breaker;
 mod copy;
+mod deliveries;
 mod erase;
 mod reader;
 mod recover;
@@ -28,16 +29,19 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 pub use audit::audit;
 pub use copy::backup;
 
+use rusqlite::Connection;
+
+use self::books::Books;
 use self::reader::Reader;
-use self::writer::{Order, Writer};
+use self::writer::{Order, Wake, Writer};
 use super::engine::directory::Directory;
 use super::engine::queue::{self, Queue};
 use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
@@ -55,6 +59,7 @@ pub struct SqliteStore {
     reader: Reader,
     directory: Arc<Directory>,
     writer: Option<JoinHandle<()>>,
+    wake: Wake,
     /// Held for as long as the writer may write.
     _lock: File,
 }
@@ -70,12 +75,15 @@ impl SqliteStore {
         let mut db = schema::open_writer(path)?;
         let tenants = Arc::new(tenancy::load(&db)?);
         recover::sum_up(&mut db)?;
+        deliveries::release(&db, wall_clock())?;
         let books = recover::books(&db, &tenants, wall_clock())?;
         let recovered = recover::recovered(&db)?;
         let orders = Arc::new(Queue::new());
         let directory = Arc::new(Directory::new(Arc::clone(&tenants)));
+        let wake = Wake::new(OnceLock::new());
         let writer = Writer {
             db,
+            wake: Arc::clone(&wake),
             orders: Arc::clone(&orders),
             books,
             tenants,
@@ -97,6 +105,7 @@ impl SqliteStore {
             reader: Reader::new(path),
             directory,
             writer: Some(writer),
+            wake,
             _lock: lock,
         };
         Ok((store, recovered))
@@ -112,6 +121,21 @@ impl SqliteStore {
         let show = Box::new(move |account: Option<&Account>| drop(reply.send(account.map(read))));
         self.order(Order::Inspect(organization, show));
         shown.recv().map_err(|_| StoreError::Unwritable)
+    }
+
+    /// Has the writer carry this out in a transaction of its own or of others; what it says once that is durable.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &mut Books) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreDown> {
+        let (reply, done) = mpsc::sync_channel(1);
+        let job = Box::new(move |tx: &Connection, books: &mut Books| {
+            let done = work(tx, books)?;
+            Ok(Box::new(move || drop(reply.send(done))) as Box<dyn FnOnce()>)
+        });
+        self.orders.push(Order::Write(job), Instant::now() + ANSWER);
+        // Dropped without a word: the transaction failed.
+        done.recv().map_err(|_| StoreError::Unwritable.into())
     }
 
     /// For at once.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::books::{Books, Owner, micros};
-use super::{breaker, statements};
+use super::{breaker, deliveries, statements};
 use crate::guardrails::{Account, Attempt, Lease, Rules};
 use crate::model::{CallId, CallRecord, Day, Money, OrganizationId, Timestamp};
 use crate::store::tenants::Tenants;
@@ -41,7 +41,7 @@ pub(super) fn books(db: &Connection, tenants: &Tenants, now: Timestamp) -> rusql
         [],
         |row| row.get(0),
     )?;
-    Ok(Books { accounts, next_id })
+    Ok(Books { accounts, next_id, subscribed: deliveries::subscribed(db)?, deliveries_due: false })
 }
 
 /// Gives each organization its number, unless it has one.

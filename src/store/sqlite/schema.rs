@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0004_tenants.sql"),
     include_str!("0005_books.sql"),
     include_str!("0006_breaker.sql"),
+    include_str!("0007_webhooks.sql"),
 ];
 
 /// The first version whose files overwrite what is deleted.

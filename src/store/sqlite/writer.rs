@@ -6,7 +6,7 @@
 //!    └──────────────── Unavailable to the whole group ◀─────────┴─ accounts read again from the file
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics::{describe_histogram, histogram};
@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::books::{Books, forget, micros};
 use super::tenancy::{self, Outcome};
-use super::{answers, recover, retention, statements};
+use super::{answers, deliveries, recover, retention, statements};
 use crate::guardrails::Account;
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
 use crate::store::engine::directory::Directory;
@@ -38,6 +38,8 @@ pub(super) enum Order {
     Answer(Box<Idempotency>, Timestamp, Stands),
     /// In a transaction of its own: what comes after it is under the new rules.
     Change(Box<ChangeOrder>, Tell),
+    /// Whatever else there is to write.
+    Write(Job),
     /// Shows the account as of the last transaction.
     Inspect(OrganizationId, Show),
     /// Says whether the file can be written.
@@ -57,6 +59,7 @@ pub(super) struct Writer {
     /// What the edge sees of them.
     pub directory: Arc<Directory>,
     pub answer: Answer,
+    pub wake: Wake,
     /// Memory and file may differ: a transaction failed, and reading the accounts again did too.
     pub stale: bool,
     /// The last transaction failed.
@@ -84,20 +87,32 @@ type Tell = Box<dyn FnOnce(Option<Changed>) + Send>;
 /// Work of its own on the writing connection.
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
-type Written = (Vec<Committed>, Vec<Option<Idempotency>>);
+/// Writes in the transaction, and gives what to do once that is durable. An error undoes the whole transaction, also
+/// what calls commit in it, so only the file's own errors are one.
+pub(super) type Job = Box<dyn FnOnce(&Connection, &mut Books) -> rusqlite::Result<Box<dyn FnOnce()>> + Send>;
+
+/// Called after a transaction that made deliveries due.
+pub(super) type Wake = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+
+struct Written {
+    committed: Vec<Committed>,
+    stand: Vec<Option<Idempotency>>,
+    replies: Vec<Box<dyn FnOnce()>>,
+}
 
 /// What goes into one transaction.
 #[derive(Default)]
 struct Group {
     commits: Vec<(CommitId, Box<Commit>)>,
     answers: Vec<(Box<Idempotency>, Timestamp, Stands)>,
+    jobs: Vec<Job>,
     pings: Vec<Box<dyn FnOnce(bool) + Send>>,
     stop: bool,
 }
 
 impl Group {
     fn is_full(&self) -> bool {
-        self.stop || self.commits.len() + self.answers.len() >= GROUP
+        self.stop || self.commits.len() + self.answers.len() + self.jobs.len() >= GROUP
     }
 }
 
@@ -145,6 +160,7 @@ impl Writer {
         match order {
             Order::Commit(id, commit) => group.commits.push((id, commit)),
             Order::Answer(answer, now, reply) => group.answers.push((answer, now, reply)),
+            Order::Write(job) => group.jobs.push(job),
             Order::Forget(calls) => self.forgotten.extend(calls),
             Order::Change(order, tell) => tell(self.change(&order)),
             Order::Inspect(organization, show) => show(self.books.account(&organization)),
@@ -215,30 +231,40 @@ impl Writer {
         }
     }
 
-    fn carry_out(&mut self, group: Group) {
+    fn carry_out(&mut self, mut group: Group) {
         let sweep = self.sweep <= Instant::now();
         let beat = group.stop || sweep || self.last_beat.is_none_or(|last| last.elapsed() >= BEAT);
-        let asked = !(group.commits.is_empty() && group.answers.is_empty() && group.pings.is_empty());
+        let asked =
+            !(group.commits.is_empty() && group.answers.is_empty() && group.jobs.is_empty() && group.pings.is_empty());
         if !asked && !(beat && (sweep || self.books.any_lease() || !self.forgotten.is_empty())) {
             return;
         }
         let began = Instant::now();
-        let written = self.transaction(&group, beat);
+        let jobs = std::mem::take(&mut group.jobs);
+        let written = self.transaction(&group, jobs, beat);
         let works = written.is_some();
         histogram!("revbridge_transaction_seconds").record(began.elapsed());
         histogram!("revbridge_commit_group_size").record(group.commits.len() as f64);
-        let (committed, stand) = written.unwrap_or_else(|| {
-            (group.commits.iter().map(|_| Committed::Unavailable).collect(), vec![None; group.answers.len()])
+        let Written { committed, stand, replies } = written.unwrap_or_else(|| Written {
+            committed: group.commits.iter().map(|_| Committed::Unavailable).collect(),
+            stand: vec![None; group.answers.len()],
+            replies: Vec::new(),
         });
         (self.answer)(group.commits.iter().map(|(id, _)| *id).zip(committed).collect());
         for ((_, _, reply), stands) in group.answers.into_iter().zip(stand) {
             reply(stands);
         }
+        replies.into_iter().for_each(|reply| reply());
         group.pings.into_iter().for_each(|reply| reply(works));
+        if std::mem::take(&mut self.books.deliveries_due)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
+        }
     }
 
     /// What became of each commit and each answer; `None` when nothing was written.
-    fn transaction(&mut self, group: &Group, beat: bool) -> Option<Written> {
+    fn transaction(&mut self, group: &Group, jobs: Vec<Job>, beat: bool) -> Option<Written> {
         if self.stale {
             self.refresh();
         }
@@ -250,7 +276,7 @@ impl Writer {
             self.last_beat = Some(Instant::now());
             self.sweep = Instant::now() + SWEEP;
         }
-        match self.try_transaction(group, beat || self.failing) {
+        match self.try_transaction(group, jobs, beat || self.failing) {
             Ok(written) => {
                 if self.failing {
                     info!("the store can be written again");
@@ -269,9 +295,9 @@ impl Writer {
     }
 
     /// All of the group or nothing. Begin and end are prepared once, like every other statement.
-    fn try_transaction(&mut self, group: &Group, beat: bool) -> rusqlite::Result<Written> {
+    fn try_transaction(&mut self, group: &Group, jobs: Vec<Job>, beat: bool) -> rusqlite::Result<Written> {
         self.execute("BEGIN IMMEDIATE")?;
-        let written = self.write(group, beat).and_then(|written| self.execute("COMMIT").map(|()| written));
+        let written = self.write(group, jobs, beat).and_then(|written| self.execute("COMMIT").map(|()| written));
         if written.is_err() && !self.db.is_autocommit() {
             // If this fails too, the next group says so when it begins.
             let _ = self.execute("ROLLBACK");
@@ -289,7 +315,7 @@ impl Writer {
         self.db.prepare_cached(statement)?.execute([]).map(drop)
     }
 
-    fn write(&mut self, group: &Group, beat: bool) -> rusqlite::Result<Written> {
+    fn write(&mut self, group: &Group, jobs: Vec<Job>, beat: bool) -> rusqlite::Result<Written> {
         let Self { db, books, forgotten, retention, more, .. } = self;
         let committed = group.commits.iter().map(|(_, commit)| books.apply(db, commit));
         let committed = committed.collect::<Result<Vec<_>, _>>()?;
@@ -301,13 +327,16 @@ impl Writer {
             Ok(Some(first.unwrap_or_else(|| Idempotency::clone(answer))))
         });
         let stand = stand.collect::<Result<Vec<_>, rusqlite::Error>>()?;
+        let replies = jobs.into_iter().map(|job| job(db, books)).collect::<Result<Vec<_>, _>>()?;
         if beat {
             forget(db, forgotten)?;
             let now = wall_clock();
             statements::sum_up(db)?;
             db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
             *more = retention::purge(db, retention, now)?;
+            deliveries::bury(db, now)?;
+            deliveries::purge(db, now)?;
         }
-        Ok((committed, stand))
+        Ok(Written { committed, stand, replies })
     }
 }
