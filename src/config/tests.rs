@@ -32,7 +32,8 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
     let shown: String = EXAMPLE
         .lines()
         .filter(|line| {
-            let examples = ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav"];
+            let examples =
+                ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav", "# ca_file"];
             // There is no cap of their own by default.
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
@@ -114,6 +115,33 @@ scopes = ["calls:everything"]
 [[organisation]]
 "#;
     insta::assert_snapshot!(mistakes(text).join("\n"));
+}
+
+#[test]
+fn every_mistake_of_the_webhooks_is_named_with_a_way_out() {
+    let webhooks = r#"
+[webhooks]
+allow_http_loopback = "yes"
+ca_file = 7
+key_file = true
+max_in_flight = 0
+max_in_flight_per_receiver = 20000
+max_subscriptions = "many"
+max_inflight = 3
+"#;
+    insta::assert_snapshot!(mistakes(&format!("{EXAMPLE}{webhooks}")).join("\n"));
+}
+
+#[test]
+fn receivers_on_loopback_are_for_a_server_on_loopback() {
+    let lab = format!("{EXAMPLE}\n[webhooks]\nallow_http_loopback = true\nkey_file = \"k\"\n");
+    let config = Config::parse(&lab, "c").unwrap();
+    assert!(config.webhooks.allow_http_loopback);
+    assert_eq!(config.webhooks.key_file, Path::new("k"));
+    assert_eq!(Config::parse(EXAMPLE, "c").unwrap().webhooks.key_file, Path::new("revbridge.db.webhooks-key"));
+    let open = lab.replace("listen = \"127.0.0.1:8080\"", "listen = \"192.0.2.1:8080\"");
+    let found = mistakes(&open);
+    assert!(found.iter().any(|m| m.contains("webhooks.allow_http_loopback: is for tests on loopback")), "{found:#?}");
 }
 
 #[test]

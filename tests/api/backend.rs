@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use revbridge::api::{Ask, Busy};
 use revbridge::config::Config;
+use revbridge::events::{Fact, FactKind, KeyPrint};
 use revbridge::guardrails::{Attempt, Preview};
+use revbridge::model::SubscriptionId;
 use revbridge::model::{
     CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
     Path, Status, Timestamp, TokenDigest,
@@ -18,6 +20,10 @@ use revbridge::store::{
     Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Erased, Erasure, Event,
     Idempotency, KeyInfo, Outbox, Page, Records, Retention, Statement, Statements, Step, Store, StoreDown, Tenancy,
     TokenState, Upkeep, Usage,
+};
+use revbridge::store::{
+    Backlog, Claim, ClaimantId, Deliveries, DeliveryFilter, DeliveryPage, Due, Once, Replay, Subscribed, Subscription,
+    SubscriptionState, Tried,
 };
 use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
@@ -144,6 +150,7 @@ impl Backend {
         reply: oneshot::Sender<Reply>,
     ) {
         let id = CommitId(self.next_commit.fetch_add(1, Ordering::SeqCst));
+        let new = matches!(step, Step::Admit(_)).then_some(Fact { call: record.id, kind: FactKind::NewCall });
         let commit = Commit {
             call: record.id,
             organization: record.organization_id.clone(),
@@ -151,7 +158,7 @@ impl Backend {
             step,
             record: record.clone(),
             snapshot: None,
-            facts: Vec::new(),
+            facts: new.into_iter().collect(),
             idempotency,
             token: None,
         };
@@ -316,5 +323,74 @@ impl Upkeep for Backend {
 
     fn erase(&self, erasure: &Erasure) -> Result<Erased, StoreDown> {
         self.reachable()?.erase(erasure)
+    }
+}
+
+impl Deliveries for Backend {
+    fn subscribe(
+        &self,
+        organization: &OrganizationId,
+        subscription: Subscription,
+        most: usize,
+        once: Option<Idempotency>,
+    ) -> Result<Once<Subscribed>, StoreDown> {
+        self.reachable()?.subscribe(organization, subscription, most, once)
+    }
+
+    fn subscriptions(&self, organization: &OrganizationId) -> Result<Vec<SubscriptionState>, StoreDown> {
+        self.reachable()?.subscriptions(organization)
+    }
+
+    fn subscription(
+        &self,
+        organization: &OrganizationId,
+        id: SubscriptionId,
+    ) -> Result<Option<SubscriptionState>, StoreDown> {
+        self.reachable()?.subscription(organization, id)
+    }
+
+    fn unsubscribe(
+        &self,
+        organization: &OrganizationId,
+        id: SubscriptionId,
+        now: Timestamp,
+        once: Option<Idempotency>,
+    ) -> Result<Once<bool>, StoreDown> {
+        self.reachable()?.unsubscribe(organization, id, now, once)
+    }
+
+    fn deliveries(
+        &self,
+        organization: &OrganizationId,
+        id: SubscriptionId,
+        filter: &DeliveryFilter,
+    ) -> Result<Option<DeliveryPage>, StoreDown> {
+        self.reachable()?.deliveries(organization, id, filter)
+    }
+
+    fn replay(
+        &self,
+        organization: &OrganizationId,
+        id: SubscriptionId,
+        which: &Replay,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreDown> {
+        self.reachable()?.replay(organization, id, which, now)
+    }
+
+    fn claim(&self, claim: &Claim) -> Result<Vec<Due>, StoreDown> {
+        self.reachable()?.claim(claim)
+    }
+
+    fn settle(&self, by: ClaimantId, tried: Vec<Tried>) -> Result<(), StoreDown> {
+        self.reachable()?.settle(by, tried)
+    }
+
+    fn backlog(&self, key: KeyPrint) -> Result<Backlog, StoreDown> {
+        self.reachable()?.backlog(key)
+    }
+
+    fn on_deliveries(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        self.store().on_deliveries(wake);
     }
 }

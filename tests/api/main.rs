@@ -14,4 +14,5 @@ mod client;
 mod heads;
 mod races;
 mod transport;
+mod webhooks;
 mod world;

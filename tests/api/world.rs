@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use revbridge::api::{Api, ServeLimits, router, serve};
+use revbridge::api::{Api, ServeLimits, WebhookApi, router, serve};
 use revbridge::config::Config;
+use revbridge::events::{Reach, SigningKey};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -29,6 +30,7 @@ pub const PHONE: &str = "+14155550100";
 /// Short, so that tests of slow peers are quick.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(700);
 pub const MAX_CONNECTIONS: usize = 400;
+pub const MAX_SUBSCRIPTIONS: usize = 5;
 
 pub struct World {
     pub address: SocketAddr,
@@ -53,6 +55,7 @@ impl World {
             read_timeout: READ_TIMEOUT,
             currency: config.calls.currency.into(),
             browser: None,
+            webhooks: webhooks(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -99,6 +102,21 @@ impl World {
     }
 }
 
+/// Names of the test's own: the first label is the address, with dashes.
+pub fn webhooks() -> WebhookApi {
+    let lookup = |host: String, _: u16| {
+        let label = host.split('.').next().unwrap_or_default().replace('-', ".").replace('x', ":");
+        let found = label.parse::<std::net::IpAddr>().map(|address| vec![address]).map_err(std::io::Error::other);
+        Box::pin(async move { found }) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
+    };
+    WebhookApi {
+        key: SigningKey::new([7; 32]),
+        reach: Reach::default(),
+        lookup: Arc::new(lookup),
+        max_subscriptions: MAX_SUBSCRIPTIONS,
+    }
+}
+
 /// A dial that is as it should be.
 pub fn good() -> String {
     format!(r#"{{"to_number":"{TO}","from_number":"{FROM}"}}"#)
@@ -109,7 +127,7 @@ fn config(limits: &str) -> String {
         let sha256 = hex::encode(Sha256::digest(key));
         format!("[[organization.key]]\nuser = \"{user}\"\nsha256 = \"{sha256}\"\nscopes = [{scopes}]\n")
     };
-    let all = r#""calls:read", "calls:write""#;
+    let all = r#""calls:read", "calls:write", "webhooks:write""#;
     format!(
         r#"
 [[trunk]]

@@ -512,7 +512,7 @@ fn a_file_without_webhooks_gets_them() {
     let mut desk = Desk::open(&path, wide()).unwrap();
     let call = desk.admit();
     drop(desk);
-    let old = crate::schema::as_of_version(3, &path);
+    let old = crate::schema::as_of_version(5, &path);
     let mut desk = Desk::open(&old, wide()).unwrap();
     let id = subscribe(&desk, 1, FactKind::CallCompleted, 1);
     assert_eq!(desk.commit(settle(&call, Money::ZERO)), Committed::Done);

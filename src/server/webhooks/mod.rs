@@ -58,7 +58,7 @@ impl Webhooks {
         currency: Arc<str>,
     ) -> anyhow::Result<Self> {
         let tls = tls::connector(config.ca_file.as_deref())?;
-        let net = Net { tls, reach: reach(config), lookup: lookup() };
+        let net = Net { tls, reach: reach(config), lookup: lookup(), time: post::TRY };
         let wake = Arc::new(Notify::new());
         let woken = Arc::clone(&wake);
         store.on_deliveries(Box::new(move || woken.notify_one()));

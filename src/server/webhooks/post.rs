@@ -46,6 +46,8 @@ pub struct Net {
     pub tls: TlsConnector,
     pub reach: Reach,
     pub lookup: Lookup,
+    /// For a whole try: [`TRY`].
+    pub time: Duration,
 }
 
 /// What a receiver said.
@@ -57,7 +59,7 @@ pub struct Said {
 
 impl Net {
     pub async fn post(&self, url: &WebhookUrl, request: Request<Full<Bytes>>) -> Result<Said, TryError> {
-        timeout(TRY, self.try_post(url, request)).await.map_err(|_| TryError::Timeout)?
+        timeout(self.time, self.try_post(url, request)).await.map_err(|_| TryError::Timeout)?
     }
 
     async fn try_post(&self, url: &WebhookUrl, request: Request<Full<Bytes>>) -> Result<Said, TryError> {

@@ -64,6 +64,7 @@ impl World {
             read_timeout: limits.read_timeout,
             currency: config.calls.currency.into(),
             browser: config.webrtc.map(|webrtc| BrowserApi::new(webrtc, limits.max_connections)),
+            webhooks: crate::world::webhooks(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
