@@ -11,7 +11,7 @@ SECS ?= 60
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser fmt deny
+.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-webhooks fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ run: ## Serve config.example.toml on loopback
 	$(call step,serving config.example.toml)
 	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
 
-test: packages-test packages-sdk tools-browser ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
+test: packages-test packages-sdk tools-browser tools-webhooks ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
 	@scripts/test
 
 sdk: packages-sdk ## The browser SDK: its types, promises, tests, size
@@ -79,7 +79,7 @@ packages-demo:
 
 packages-test:
 	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl \
-	  iptables chromium coturn python3-venv
+	  iptables chromium coturn python3-venv openssl
 
 # Node may also come from elsewhere than Debian.
 packages-sdk:
@@ -87,3 +87,6 @@ packages-sdk:
 
 tools-browser: packages-test packages-sdk
 	@scripts/install-browser-tools $(TOOLS)/browser
+
+tools-webhooks: packages-test
+	@scripts/install-webhook-tools $(TOOLS)/webhooks
