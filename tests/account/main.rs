@@ -4,6 +4,8 @@
 mod breakers;
 mod command_line;
 mod limits;
+mod receivers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tenancy;
+mod webhooks;

@@ -84,6 +84,8 @@ pub struct Settings {
     pub organization: String,
     /// The lines of `[webrtc]` and of its `[[webrtc.turn]]`; empty without browsers.
     pub webrtc: String,
+    /// The lines of `[webhooks]`; empty for none but the defaults.
+    pub webhooks: String,
 }
 
 impl Settings {
@@ -103,6 +105,7 @@ impl Settings {
             media_ports: "20000-21999",
             organization: String::new(),
             webrtc: String::new(),
+            webhooks: String::new(),
         }
     }
 
@@ -172,8 +175,9 @@ number = "{owned}"
 [[organization.key]]
 user = "alice"
 sha256 = "{key}"
-scopes = ["calls:read", "calls:write", "voice:webrtc"]
+scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
 {webrtc}
+{webhooks}
 "#,
             api = self.api(),
             admin = self.admin(),
@@ -190,6 +194,7 @@ scopes = ["calls:read", "calls:write", "voice:webrtc"]
             owned = super::OWNED,
             organization = self.organization,
             webrtc = self.webrtc,
+            webhooks = self.webhooks,
             key = hex::encode(Sha256::digest(KEY)),
             admin_key = hex::encode(Sha256::digest(ADMIN_KEY)),
         )

@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// From a claim to the moment at which others may take it: a try, and a store that is slow to be told.
 const LEASE: Duration = Duration::from_secs(30);
 /// For tries under way when the server stops.
-const STOP: Duration = Duration::from_secs(5);
+const STOP: Duration = Duration::from_secs(3);
 /// How often the backlog is counted.
 const COUNT: Duration = Duration::from_secs(5);
 

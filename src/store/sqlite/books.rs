@@ -131,11 +131,13 @@ fn append(tx: &Connection, organization: i64, commit: &Commit, write: &Write) ->
         tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, amount, day) VALUES (?, ?, ?, ?, ?, ?)")?
             .execute(params![organization, call, kind.as_str(), at, amount, day.0])?;
     }
+    // Before the facts, whose rows are to be the newest.
+    breaker::insert(tx, organization, &write.marks)?;
     for fact in &commit.facts {
         tx.prepare_cached("INSERT INTO journal (organization, call, kind, at, record) VALUES (?, ?, ?, ?, ?)")?
             .execute(params![organization, fact.call.to_bytes(), fact.kind.as_str(), at, json(&write.record)?])?;
     }
-    breaker::insert(tx, organization, &write.marks)
+    Ok(())
 }
 
 /// A delivery for each subscription to a fact of the commit: those are the newest rows of the journal. Whether
