@@ -3,7 +3,7 @@
 //! ```text
 //! HTTP → api → switch → call → leg ─ sip ─────── server (sockets, clock, disk)
 //!                │        └→ media ─ webrtc ──┘
-//!                └→ store (guardrails decide inside the transaction) → events → metrics, records
+//!                └→ store (guardrails decide inside the transaction) → events → webhooks, metrics, records
 //! ```
 //!
 //! Data goes one way, left to right; a leg answers only with [`leg::LegEvent`]s, through the switch.

@@ -8,6 +8,8 @@
 //!                              └───────── Committed ──────────────────────────────┘
 //! ```
 //!
+//! Beside them a thread sends webhooks (`webhooks`), and is in nobody's way.
+//!
 //! Nothing is decided here: what comes in goes to the pure core with the time, and what the core puts
 //! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.

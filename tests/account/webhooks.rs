@@ -65,7 +65,10 @@ fn a_call_is_told_over_tls_in_order_and_others_can_check_who_says_so() {
     assert_eq!(told.iter().map(|body| &body["type"]).collect::<Vec<_>>(), KINDS[..3].iter().collect::<Vec<_>>());
     let record = server.record(&call);
     assert_eq!(told[2]["data"], record, "the record as the API shows it");
-    assert_eq!((&told[0]["data"]["status"], &told[1]["data"]["status"]), (&json!("calling_user"), &json!("in_progress")));
+    assert_eq!(
+        (&told[0]["data"]["status"], &told[1]["data"]["status"]),
+        (&json!("calling_user"), &json!("in_progress"))
+    );
     for (one, body) in judged.iter().zip(&told) {
         assert_eq!(body["id"], one["id"]);
         assert!(body["id"].as_str().is_some_and(|id| id.starts_with("evt_") && id.len() == 30), "{body}");
@@ -144,7 +147,7 @@ fn a_receiver_that_fails_gets_the_same_event_again_and_the_next_one_after_it() {
 fn a_slow_receiver_holds_up_nobody() {
     const CALLS: usize = 6;
     let lab = Lab::new();
-    let server = Server::start(settings(&lab));
+    let mut server = Server::start(settings(&lab));
     let silent = Receiver::new(lab.stranger(), |_, _| Reply::Silence);
     let slow = Receiver::new(lab.stranger(), |_, _| Reply::Late(Duration::from_millis(300), 200));
     let quick = Receiver::new(lab.stranger(), |_, _| Reply::Status(200));
@@ -172,6 +175,15 @@ fn a_slow_receiver_holds_up_nobody() {
         assert_eq!(of_calls.len(), CALLS);
         assert!(of_calls.values().all(|kinds| kinds == &["new_call", "call_completed"]), "{of_calls:?}");
     }
+    // A process that knows nothing of anybody begins with one for each, however much waits.
+    server.kill();
+    server.restart();
+    server.wait_until_ready();
+    assert!(poll(SOON, || (silent.connections() > 1).then_some(())).is_some());
+    let call = server.place(json!({}));
+    server.hang_up(&call);
+    quick.takes(2 * CALLS + 2, SOON);
+    assert_eq!(silent.connections(), 2);
     say(&format!("webhooks: {} events beside a silent receiver in {} ms", 2 * CALLS, took.as_millis()));
 }
 

@@ -225,8 +225,11 @@ fn a_claim_is_a_lease_and_a_late_word_of_its_old_holder_counts_for_nothing() {
     assert_eq!(claim(&desk, OTHER_NODE, t0 + LEASE - Duration::from_micros(1)), []);
     let taken = claim(&desk, OTHER_NODE, t0 + LEASE);
     assert_eq!(taken[0].event, held[0].event, "the same event again");
-    settle_all(&desk, NODE, &held, t0, Next::Again(t0 + LEASE * 100));
-    assert_eq!(counts(&desk, id), (1, 0));
+    for late in [Next::Again(t0), Next::Dead, Next::Delivered, Next::Untried] {
+        settle_all(&desk, NODE, &held, t0, late);
+        assert_eq!(claim(&desk, NODE, t0 + LEASE), [], "{late:?}: it is the other's still");
+        assert_eq!(counts(&desk, id), (1, 0), "{late:?}");
+    }
     settle_all(&desk, OTHER_NODE, &taken, t0 + LEASE, Next::Delivered);
     assert_eq!(counts(&desk, id), (0, 0));
     assert_eq!(claim(&desk, NODE, t0 + LEASE * 200), []);
