@@ -129,7 +129,7 @@ max_in_flight_per_receiver = 20000
 max_subscriptions = "many"
 max_inflight = 3
 "#;
-    insta::assert_snapshot!(mistakes(&format!("{EXAMPLE}{webhooks}")).join("\n"));
+    insta::assert_snapshot!(mistakes(webhooks).join("\n"));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub fn subscribe(
     Ok(Subscribed::Taken)
 }
 
-/// Whether there was one. What it would have been told is dropped by [`purge`].
+/// Whether there was one. What it would have been told is dropped a bite at a time.
 pub fn unsubscribe(tx: &Connection, organization: i64, id: SubscriptionId, now: Timestamp) -> rusqlite::Result<bool> {
     let changed = tx
         .prepare_cached(
