@@ -42,17 +42,33 @@ pub enum FactKind {
     CallNoAnswer,
     CallBusy,
     CallFailed,
+    /// Any other change of the status; for streams only, webhooks know no such type.
+    CallStatus,
 }
 
 impl FactKind {
-    pub const ALL: [FactKind; 6] = [
+    pub const ALL: [FactKind; 7] = [
         FactKind::NewCall,
         FactKind::CallAnswered,
         FactKind::CallCompleted,
         FactKind::CallNoAnswer,
         FactKind::CallBusy,
         FactKind::CallFailed,
+        FactKind::CallStatus,
     ];
+
+    /// Whether a webhook may subscribe to it.
+    pub fn is_webhook(self) -> bool {
+        match self {
+            FactKind::NewCall
+            | FactKind::CallAnswered
+            | FactKind::CallCompleted
+            | FactKind::CallNoAnswer
+            | FactKind::CallBusy
+            | FactKind::CallFailed => true,
+            FactKind::CallStatus => false,
+        }
+    }
 
     /// Reads what [`FactKind::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
@@ -67,6 +83,7 @@ impl FactKind {
             FactKind::CallNoAnswer => "call_no_answer",
             FactKind::CallBusy => "call_busy",
             FactKind::CallFailed => "call_failed",
+            FactKind::CallStatus => "call_status",
         }
     }
 }

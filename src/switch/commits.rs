@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Output, Switch};
+use super::{Entry, Output, Pending, Switch};
 use crate::call::{self, StepKind};
-use crate::events::Fact;
-use crate::model::{CallId, CommitId, LegId, Side, Timestamp};
+use crate::events::{Fact, FactKind};
+use crate::model::{CallId, CommitId, LegId, Side, Status, Timestamp};
 use crate::sip::LegSnapshot;
-use crate::store::{Commit, Step};
+use crate::store::{Commit, Committed, Step};
 
 /// What the store keeps of a live call. JSON, so that a later version of the program can still read it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,14 +33,15 @@ impl Switch {
         id: CallId,
         kind: StepKind,
         step: Step,
-        facts: Vec<Fact>,
+        mut facts: Vec<Fact>,
         out: &mut Vec<Output>,
     ) {
         let snapshot = self.snapshot(id);
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        let told_before = tell_status(entry, &mut facts);
         self.last_commit += 1;
         let commit = CommitId(self.last_commit);
-        self.commits.insert(commit, (id, kind));
+        self.commits.insert(commit, Pending { call: id, kind, told_before });
         let commit_body = Commit {
             call: id,
             organization: entry.call.plan().organization.clone(),
@@ -53,6 +54,19 @@ impl Switch {
             token: entry.token.take(),
         };
         out.push(Output::Commit(commit, Box::new(commit_body)));
+    }
+
+    /// What was not written was not told either.
+    pub(super) fn untell(&mut self, call: CallId, told_before: Option<Status>, committed: &Committed) {
+        let Some(entry) = self.calls.get_mut(&call).filter(|_| told_before.is_some()) else { return };
+        match committed {
+            Committed::Done | Committed::Admitted { .. } | Committed::Permitted(_) | Committed::Extended => {}
+            Committed::Refused(_)
+            | Committed::Replayed(_)
+            | Committed::Conflict { .. }
+            | Committed::Spent
+            | Committed::Unavailable => entry.told = told_before,
+        }
     }
 
     fn snapshot(&self, id: CallId) -> Option<Bytes> {
@@ -68,4 +82,15 @@ impl Switch {
         // Plain data with string keys: writing it cannot fail.
         serde_json::to_writer(&mut json, &kept).ok().map(|()| Bytes::from(json))
     }
+}
+
+/// A change of the status that nothing else tells becomes a fact of its own. Gives the status that was told
+/// before, if another one is now.
+fn tell_status(entry: &mut Entry, facts: &mut Vec<Fact>) -> Option<Status> {
+    let record = entry.call.record();
+    let before = entry.told.replace(record.status).filter(|told| *told != record.status)?;
+    if facts.is_empty() {
+        facts.push(Fact { call: record.id, kind: FactKind::CallStatus });
+    }
+    Some(before)
 }

@@ -48,6 +48,7 @@ impl Switch {
             token,
             browser: token.map(|token| Box::new(Desk::new(token.path, token.digest))),
             stored: false,
+            told: None,
         };
         self.tokens.extend(token.map(|token| (token.digest, id)));
         self.calls.insert(id, Box::new(entry));

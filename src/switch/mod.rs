@@ -30,7 +30,9 @@ use crate::config::{CallConfig, MediaConfig};
 use crate::events::Notice;
 use crate::leg::{LegEvent, Loss};
 use crate::media::{MediaCommand, MediaEvent, PortPair, PortPool};
-use crate::model::{CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Timestamp, TokenDigest};
+use crate::model::{
+    CallId, CommitId, IdSource, LegId, OrganizationId, RequestId, Side, Status, Timestamp, TokenDigest,
+};
 use crate::sip::{Endpoint, EndpointAction, EndpointConfig};
 use crate::store::{Answer, Idempotency, IssuedToken, Recovered};
 
@@ -62,7 +64,7 @@ pub struct Switch {
     /// How many of them have no terminal record.
     live: usize,
     deadlines: BTreeSet<(Timestamp, CallId)>,
-    commits: BTreeMap<CommitId, (CallId, StepKind)>,
+    commits: BTreeMap<CommitId, Pending>,
     last_commit: u64,
     /// What calls are still to hear, in order; empty between two inputs.
     work: VecDeque<(CallId, CallEvent)>,
@@ -94,6 +96,17 @@ struct Entry {
     browser: Option<Box<Desk>>,
     /// Whether the store has a snapshot of it.
     stored: bool,
+    /// The status that its facts have told.
+    told: Option<Status>,
+}
+
+/// A commit that the store has not answered yet.
+#[derive(Debug)]
+struct Pending {
+    call: CallId,
+    kind: StepKind,
+    /// The status told before it, where it tells another.
+    told_before: Option<Status>,
 }
 
 /// A pair of ports that a call holds.
@@ -143,7 +156,8 @@ impl Switch {
                 self.endpoint_did(actions, out);
             }
             Input::Committed(commit, committed) => {
-                if let Some((call, kind)) = self.commits.remove(&commit) {
+                if let Some(Pending { call, kind, told_before }) = self.commits.remove(&commit) {
+                    self.untell(call, told_before, &committed);
                     self.work.push_back((call, CallEvent::Committed(kind, committed)));
                     self.run(now, out);
                     self.reply_to_hangups(call, kind, out);

@@ -29,6 +29,7 @@ impl Switch {
                 self.endpoint.restore(now, LegId { call: id, side }, leg);
             }
         }
+        let told = Some(unfinished.record.status);
         let mut actions = Vec::new();
         let call = Call::restore(now, last_alive, kept.call, unfinished.record, &mut actions);
         // Late packets of the old process's audio must not meet a new call.
@@ -49,6 +50,7 @@ impl Switch {
             token: None,
             browser: None,
             stored: true,
+            told,
         };
         self.calls.insert(id, Box::new(entry));
         self.live += 1;

@@ -120,6 +120,7 @@ impl Checks {
         let before = entry.status;
         entry.status = record.status;
         let ended = entry.terminal.is_some();
+        let told: Vec<FactKind> = written.commit.facts.iter().map(|fact| fact.kind).collect();
         if write.phase == Phase::Settled {
             entry.terminal = Some(record.clone());
         }
@@ -127,6 +128,12 @@ impl Checks {
         let (ends, reserved) = (entry.ends, entry.reserved);
         self.unless(record.status >= before, Check::Status, || {
             format!("{call} goes from {before:?} to {:?}", record.status)
+        });
+        // Each change is told, and by `call_status` only where no other fact does.
+        let (changed, listed) = (record.status != before, !matches!(written.commit.step, Step::Admit(_)));
+        let rightly = changed != told.is_empty() && (!told.contains(&FactKind::CallStatus) || told.len() == 1);
+        self.unless(rightly || !listed, Check::Event, || {
+            format!("{call} goes from {before:?} to {:?} and tells {told:?}", record.status)
         });
         self.unless(!ended, Check::Record, || format!("{call} is written after its terminal record"));
         self.unless(ends <= 1, Check::Event, || format!("{call} has {ends} terminal events"));
