@@ -8,14 +8,16 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AU
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::idempotency::REPLAY;
+use super::openapi::ErrorCode;
 use crate::store::Answer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `{"data": …}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Data<T> {
     pub data: T,
 }
@@ -104,23 +106,32 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Error<'a>,
+/// Every answer that says no.
+#[derive(Serialize, ToSchema)]
+pub struct Refused {
+    error: Reason,
 }
 
-#[derive(Serialize)]
-struct Error<'a> {
+#[derive(Serialize, ToSchema)]
+struct Reason {
+    #[schema(value_type = ErrorCode)]
     code: &'static str,
-    message: &'a str,
+    /// For a person: what is wrong and what to do.
+    #[schema(value_type = String)]
+    message: Cow<'static, str>,
+    /// Every bad field at once, with what was expected.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    fields: &'a BTreeMap<String, Cow<'static, str>>,
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    fields: BTreeMap<String, Cow<'static, str>>,
+    /// Where the code is explained.
+    doc_url: String,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Inner { status, code, message, fields, headers } = *self.0;
-        let mut response = json(status, &Envelope { error: Error { code, message: &message, fields: &fields } });
+        let doc_url = format!("/docs#error-{code}");
+        let mut response = json(status, &Refused { error: Reason { code, message, fields, doc_url } });
         response.headers_mut().extend(headers);
         response
     }

@@ -8,22 +8,42 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Data, Problem};
 use super::dial::ask;
-use super::fields::Fields;
+use super::fields::{Fields, NoQuery};
 use super::idempotency::{Repeatable, keep, replay};
+use super::list::as_of;
+use super::sse::LAST_EVENT_ID;
 use super::{Api, Caller, body, refusal};
 use crate::events::{Record, record};
 use crate::model::{CallId, CallRecord, Status};
 use crate::store::Answer;
 use crate::switch::{Command, Reply};
 
-/// `GET /v1/calls/{id}`.
-pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Data<Record>, Problem> {
+/// One call's record.
+///
+/// `GET /v1/calls/{id}/events` from `Last-Event-ID` on tells all that it does not.
+#[utoipa::path(
+    get, path = "/v1/calls/{id}", tag = "Calls", operation_id = "getCall", params(("id" = CallId, Path)), security(("key" = ["calls:read"])),
+    responses((status = 200, description = "The record", body = Data<Record>, headers(
+        ("Last-Event-ID" = u64, description = "The organization's newest event that the record knows of")
+    )))
+)]
+pub async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     caller.needs("calls:read")?;
-    let call = find(&api, &caller, id_of(&id)?).await?;
-    Ok(Data { data: record(&call, &api.currency, true) })
+    let (organization, id) = (caller.organization.id.clone(), id_of(&id)?);
+    let (newest, call) = api.read(move |store| as_of(store, &organization, |s| s.get(&organization, id))).await?;
+    let call = call.ok_or_else(Problem::not_found)?;
+    let mut response = Data { data: record(&call, &api.currency, true) }.into_response();
+    response.headers_mut().insert(LAST_EVENT_ID, newest.into());
+    Ok(response)
 }
 
 /// What is no id cannot exist either.
@@ -31,23 +51,37 @@ pub fn id_of<T: FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-async fn find(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
+pub async fn find(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
     let organization = caller.organization.id.clone();
     api.read(move |store| store.get(&organization, call)).await?.ok_or_else(Problem::not_found)
 }
 
-#[derive(Serialize)]
-struct HungUp {
+/// Nothing has to be said.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+#[derive(Serialize, ToSchema)]
+pub struct HungUp {
     call_id: CallId,
     status: Status,
 }
 
-/// `POST /v1/calls/{id}/hangup`: idempotent, and a call that is over answers as well.
+/// Ends a call.
+///
+/// A call that is over answers as well.
+#[utoipa::path(
+    post, path = "/v1/calls/{id}/hangup", tag = "Calls", operation_id = "hangUpCall", params(("id" = CallId, Path)),
+    request_body(content = Option<Nothing>, content_type = "application/json"),
+    security(("key" = ["calls:write"])),
+    responses((status = 200, description = "The end is durable", body = Data<HungUp>))
+)]
 pub async fn hangup(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
     Path(id): Path<String>,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

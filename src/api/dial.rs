@@ -10,21 +10,81 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
-use super::answer::{Data, Problem, stored};
+use super::answer::{Data, Problem, Refused, stored};
 use super::fields::Fields;
 use super::idempotency::{Repeatable, conflict, find};
 use super::json::Json;
+use super::guardrails::Verdict;
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
 use crate::guardrails::Attempt;
-use crate::model::{CallId, Confirm, Status};
+use crate::model::{CallId, Confirm, E164, Status};
 use crate::store::Answer;
 use crate::switch::{Command, Dial, Reply, Unavailable, UserLeg};
 
 /// Characters of `client_name` and `client_label`.
 const LABEL_CHARS: usize = 120;
 
+/// Who is called, and how.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a description; `dial_of` reads the body, so that every mistake is named at once")]
+pub struct DialRequest {
+    /// The destination.
+    to_number: E164,
+    /// An active number that the organization owns: what the destination sees.
+    from_number: E164,
+    /// The user's own phone, never shown to the destination. Without it the phone that is stored for the key's user.
+    #[schema(nullable = false)]
+    connect_number: Option<E164>,
+    /// `press_1`: the person must press 1 before the destination is rung. Default: the organization's.
+    #[schema(nullable = false)]
+    confirm: Option<Confirm>,
+    /// For each leg.
+    #[schema(minimum = 5, maximum = 120, default = 45, nullable = false)]
+    ring_timeout_seconds: Option<u32>,
+    /// Never above the organization's own.
+    #[schema(minimum = 1, maximum = 14_400, nullable = false)]
+    max_duration_seconds: Option<u32>,
+    /// One line; comes back in the record.
+    #[schema(max_length = 120, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$", nullable = false)]
+    client_name: Option<String>,
+    #[schema(max_length = 120, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$", nullable = false)]
+    client_label: Option<String>,
+    /// `true` is refused until the feature exists.
+    #[schema(schema_with = only_false)]
+    record: Option<bool>,
+    /// Likewise.
+    #[schema(schema_with = only_false)]
+    amd: Option<bool>,
+}
+
+fn only_false() -> utoipa::openapi::schema::Object {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::Boolean)
+        .enum_values(Some([false]))
+        .build()
+}
+
+/// Rings the user's own phone, then the destination, and joins them.
+///
+/// The answer leaves when the call is durable and
+/// before anything rings. With `dry_run=true` nothing is placed, taken or stored: the verdict says what would happen.
+#[utoipa::path(
+    post, path = "/v1/calls/dial", tag = "Calls", operation_id = "dialCall", request_body = DialRequest, security(("key" = ["calls:write"])),
+    params(("dry_run" = Option<bool>, Query, description = "Decide without calling")),
+    responses(
+        (status = 200, description = "The verdict of a dry run", body = Data<Verdict>),
+        (status = 202, description = "Placed", body = Data<Dialed>, headers(
+            ("Location" = String, description = "Of the call's record")
+        )),
+        (status = 403, description = "`caller_id_not_verified`, `destination_not_allowed`, `spend_limit_exceeded`",
+            body = Refused),
+        (status = 429, description = "`rate_limited`, `concurrency_limit`", body = Refused),
+    )
+)]
 pub async fn dial(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -144,16 +204,23 @@ pub async fn ask(api: &Api, command: Command) -> Result<Reply, Problem> {
     answer.await.map_err(|_| refusal::unavailable(crate::switch::Unavailable::Draining))
 }
 
-#[derive(Serialize)]
-struct Dialed<'a> {
+/// A call that was placed.
+#[derive(Serialize, ToSchema)]
+pub struct Dialed {
     call_id: CallId,
+    /// The same as `call_id`.
     provider_call_sid: CallId,
-    from_number: &'a str,
-    to_number: &'a str,
+    from_number: E164,
+    to_number: E164,
+    #[schema(value_type = Status)]
     status: &'static str,
+    /// `exact_from_number`.
     selection_source: &'static str,
+    /// `none`.
     evidence_state: &'static str,
+    #[schema(required, value_type = Option<String>)]
     health_warning: Option<&'static str>,
+    /// `none`.
     recommended_action: &'static str,
 }
 
@@ -162,8 +229,8 @@ pub fn dialed(call: CallId, dial: &Dial) -> Answer {
     let data = Dialed {
         call_id: call,
         provider_call_sid: call,
-        from_number: &dial.from.text(),
-        to_number: &dial.to.text(),
+        from_number: dial.from,
+        to_number: dial.to,
         status: Status::Queued.as_str(),
         selection_source: "exact_from_number",
         evidence_state: "none",

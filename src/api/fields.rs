@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 
 use super::answer::Problem;
 use super::json::Json;
@@ -227,6 +228,17 @@ impl Fields {
         }
         let problem = Problem::invalid("correct the fields that are named");
         Err(self.wrong.into_iter().fold(problem, |p, (name, text)| p.field(name, text)))
+    }
+}
+
+/// For paths that take no parameter: one that is there is a mistake.
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Fields::of_query(&parts.uri)?.finish().map(|()| Self)
     }
 }
 

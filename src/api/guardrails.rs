@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Data, Problem};
+use super::fields::NoQuery;
 use super::refusal::whole_seconds;
 use super::{Api, Caller};
 use crate::guardrails::{Check, DestinationPrefix, DestinationProblem, Guardrail, LegCap, Pause, Preview, Refusal};
@@ -13,7 +15,7 @@ use crate::model::{E164, Money, UserId};
 use crate::store::Usage;
 
 /// A limit or a use: a count, or an amount of money as a decimal string.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Amount {
     Count(i64),
@@ -30,23 +32,28 @@ impl Amount {
 }
 
 /// What a dry run says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Verdict {
     allowed: bool,
     checks: Vec<CheckView>,
     /// Of both legs.
+    #[schema(required)]
     price_per_minute: Option<Money>,
     /// What a dial would set aside at once.
+    #[schema(required)]
     reserve: Option<Money>,
     currency: Arc<str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CheckView {
     guardrail: &'static str,
     allowed: bool,
+    #[schema(required)]
     limit: Option<Amount>,
+    #[schema(required)]
     used: Option<Amount>,
+    #[schema(required)]
     remaining: Option<Amount>,
     /// Whose legs it counts, when not the organization's: `user` or `destination`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +125,7 @@ fn retry_after(refusal: Refusal) -> Option<u64> {
 }
 
 /// Limits and use of one organization.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Guardrails {
     caller_id: CallerIds,
     destination: Destinations,
@@ -127,12 +134,12 @@ pub struct Guardrails {
     spend: Spend,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CallerIds {
     numbers: Vec<E164>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Destinations {
     allowed_destinations: Vec<String>,
     /// Prefixes that breakers have paused.
@@ -165,7 +172,7 @@ struct Concurrency {
     per_destination: Option<Counted<u64>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Counted<T> {
     unit: &'static str,
     limit: T,
@@ -173,7 +180,7 @@ struct Counted<T> {
     remaining: T,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Spend {
     #[serde(flatten)]
     money: Counted<Money>,
@@ -185,7 +192,12 @@ struct Spend {
     timezone: String,
 }
 
-pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller) -> Result<Data<Guardrails>, Problem> {
+/// Each limit, with what is used of it now.
+#[utoipa::path(
+    get, path = "/v1/guardrails", tag = "Calls", operation_id = "getGuardrails", security(("key" = ["calls:read"])),
+    responses((status = 200, description = "Limits and use", body = Data<Guardrails>))
+)]
+pub async fn guardrails(State(api): State<Arc<Api>>, caller: Caller, _: NoQuery) -> Result<Data<Guardrails>, Problem> {
     caller.needs("calls:read")?;
     let (now, organization) = ((api.clock)(), caller.organization.id.clone());
     let usage = api.read(move |store| store.usage(&organization, now)).await?.ok_or_else(Problem::not_found)?;

@@ -1,8 +1,8 @@
 //! The HTTP edge: requests become typed commands, replies become answers.
 //!
 //! ```text
-//! connection ─ serve ─▶ router ─ auth ─▶ body ─ json ─▶ fields ─▶ Command ─▶ switch
-//!                                                 reads ◀─────────┴─▶ Reply ─▶ answer or envelope
+//! connection ─ serve ─▶ limiter ─▶ router ─ auth ─▶ body ─ json ─▶ fields ─▶ Command ─▶ switch
+//!                                                          reads ◀─────────┴─▶ Reply ─▶ answer or envelope
 //! ```
 //!
 //! A request is refused before it costs anything: the head is bounded by [`serve()`], the key is judged
@@ -11,8 +11,11 @@
 //!
 //! Browsers have paths and secrets of their own (`browser`).
 //!
-//! Deliberately absent: decisions about calls, TLS (a proxy's task), compression, cookies; and CORS but for
-//! the paths that browsers use.
+//! Every handler is served by being listed in an `OpenApiRouter`, with its description: what is not documented is
+//! not there. `docs/architecture.md` says how to add one.
+//!
+//! Deliberately absent: decisions about calls, TLS (a proxy's task), compression, cookies; and CORS but for the paths
+//! that browsers use, unless the configuration names pages.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An edge: it has sockets, time and channels.
 
 mod admin;
@@ -21,16 +24,23 @@ mod auth;
 mod body;
 mod browser;
 mod calls;
+mod cors;
 mod dial;
+mod docs_page;
+mod events;
+mod feed;
 mod fields;
 mod guardrails;
 mod idempotency;
 mod json;
+mod limiter;
 mod list;
+mod openapi;
 mod ports;
 mod refusal;
 mod request_id;
 mod serve;
+mod sse;
 mod try_page;
 mod usage;
 mod webhooks;
@@ -48,10 +58,17 @@ pub use webhooks::{Lookup, WebhookApi};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::cors::Cors;
+use self::feed::Streams;
+use self::limiter::Limiter;
+use self::openapi::Document;
+use crate::config::ApiConfig;
 use crate::model::Timestamp;
 use crate::store::{Store, StoreDown};
 
@@ -65,9 +82,27 @@ pub struct Api {
     pub read_timeout: Duration,
     /// ISO 4217.
     pub currency: Arc<str>,
+    pub edge: Edge,
     /// `None`: calls come from phones only.
     pub browser: Option<BrowserApi>,
     pub webhooks: WebhookApi,
+}
+
+/// What the edge keeps for itself: who has asked how often, which pages may, who listens.
+pub struct Edge {
+    limiter: Limiter,
+    cors: Option<Cors>,
+    streams: Streams,
+}
+
+impl Edge {
+    pub fn new(config: &ApiConfig) -> Self {
+        Self {
+            limiter: Limiter::new(config.requests),
+            cors: Cors::for_clients(&config.allowed_origins),
+            streams: Streams::new(config.max_connections),
+        }
+    }
 }
 
 impl Api {
@@ -82,28 +117,52 @@ impl Api {
     }
 }
 
-/// Every path for clients.
+/// Every path for clients' servers, with their keys.
+fn client_paths(with_browsers: bool) -> OpenApiRouter<Arc<Api>> {
+    let paths = OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(dial::dial))
+        .routes(routes!(list::list))
+        .routes(routes!(calls::get))
+        .routes(routes!(calls::hangup))
+        .routes(routes!(events::call))
+        .routes(routes!(events::organization))
+        .routes(routes!(guardrails::guardrails))
+        .routes(routes!(usage::usage))
+        .routes(routes!(openapi::document));
+    if with_browsers { paths.merge(browser::token_paths()) } else { paths }
+}
+
+/// The OpenAPI document of every path there is.
+pub fn document() -> String {
+    let mut described = client_paths(true).into_openapi();
+    described.merge(browser::paths().into_openapi());
+    Document::of(&described).text().to_owned()
+}
+
+/// Every path of the first listener.
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
-    let mut browsers = Router::new();
-    if let Some(browser) = &api.browser {
-        browsers = browser::token_routes().merge(browser::routes(&api));
-        if browser.try_page() {
-            browsers = browsers.merge(try_page::routes());
-        }
-    }
-    Router::new()
-        .route("/v1/calls/dial", post(dial::dial))
-        .route("/v1/calls", get(list::list))
-        .route("/v1/calls/{id}", get(calls::get))
-        .route("/v1/calls/{id}/hangup", post(calls::hangup))
-        .route("/v1/guardrails", get(guardrails::guardrails))
-        .route("/v1/usage", get(usage::usage))
+    let (clients, mut described) = client_paths(api.browser.is_some()).split_for_parts();
+    let mut clients = clients
+        .merge(docs_page::routes())
         .merge(webhooks::routes())
-        .merge(browsers)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::from_fn_with_state(request_id::Source::new(), request_id::label))
+        .layer(from_fn_with_state(Arc::clone(&api), limiter::limit));
+    if let Some(cors) = api.edge.cors.clone() {
+        clients = clients.layer(from_fn_with_state(cors, cors::cors));
+    }
+    if let Some(browser) = &api.browser {
+        let (paths, also) = browser::paths().split_for_parts();
+        described.merge(also);
+        clients = clients.merge(browser::guarded(paths, &api, browser));
+        if browser.try_page() {
+            clients = clients.merge(try_page::routes());
+        }
+    }
+    clients
+        .layer(Extension(Document::of(&described)))
+        .layer(from_fn_with_state(request_id::Source::new(), request_id::label))
         .with_state(api)
 }
 

@@ -7,8 +7,8 @@ use crate::guardrails::{DestinationProblem, LegCap, Limits, NumberClass, Pause, 
 use crate::model::Side;
 use crate::switch::Unavailable;
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Nobody knows when a leg will be free. Calls mostly end within minutes, so asking again every few
 /// seconds finds a free leg early and costs little.

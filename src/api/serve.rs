@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
+use super::answer::Problem;
 use crate::config::ApiConfig;
 use crate::config::bounds::{API_HEAD_BYTES, API_HEADERS};
 
@@ -38,6 +41,26 @@ const HEAD_TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close
 /// Where a request came from: the peer of its connection, which may be a proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct Source(pub IpAddr);
+
+/// Whether the listener that a request came by has stopped: what is endless ends then.
+#[derive(Debug, Clone)]
+pub struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// Returns when it has.
+    pub async fn stopped(&mut self) {
+        // Nothing is ever sent; the other end goes away.
+        let _ = self.0.changed().await;
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Stopping>().cloned().ok_or_else(Problem::internal)
+    }
+}
 
 /// What one listener's peers may use.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +119,9 @@ async fn connection(stream: TcpStream, router: Router, read_timeout: Duration, m
     // A peer that takes nothing of its answer is gone; hyper itself would wait for it.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
     let source = stream.peer_addr().ok().map(|peer| Source(peer.ip()));
+    let stopping = Stopping(stopped.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(stopping.clone());
         source.map(|source| request.extensions_mut().insert(source));
         Box::pin(router.clone().oneshot(request))
     });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Data, Problem};
 use super::fields::Fields;
@@ -16,7 +17,7 @@ use crate::store::{Statement, Sums};
 const LONGEST: i32 = 366;
 
 /// A statement. It is of one moment, and at each moment `spent` is the sum of its calls' costs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UsageView {
     /// The first day of the statement, `2026-01-31`, in the organization's timezone.
     from: String,
@@ -33,7 +34,7 @@ pub struct UsageView {
     paths: Vec<PathView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SumsView {
     /// Those that live included.
     calls: u64,
@@ -46,27 +47,47 @@ struct SumsView {
     reserved: Money,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DayView {
     day: String,
     #[serde(flatten)]
     sums: SumsView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UserView {
     user_id: String,
     #[serde(flatten)]
     sums: SumsView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PathView {
     path: &'static str,
     #[serde(flatten)]
     sums: SumsView,
 }
 
+/// Which days; both are part of the statement.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "a description; `days` reads the query")]
+pub struct UsageQuery {
+    /// In the organization's timezone; without it, the same as `to`. At most 366 days before `to`, and not after it.
+    #[param(format = Date)]
+    from: Option<String>,
+    /// Today, when it is left out.
+    #[param(format = Date)]
+    to: Option<String>,
+}
+
+/// What the organization's calls came to, day by day.
+///
+/// At each moment `spent` is the sum of its calls' costs.
+#[utoipa::path(
+    get, path = "/v1/usage", tag = "Calls", operation_id = "getUsage", params(UsageQuery),
+    security(("key" = ["calls:read"])), responses((status = 200, description = "The statement", body = Data<UsageView>))
+)]
 pub async fn usage(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Result<Data<UsageView>, Problem> {
     caller.needs("calls:read")?;
     let timezone = caller.organization.limits.timezone.clone();

@@ -37,6 +37,16 @@ pub const API_BODY_DEPTH: usize = 16;
 pub const API_HEADERS: usize = 64;
 pub const API_HEAD_BYTES: usize = 16 * 1024;
 
+/// Requests of one key, and of one address without a key. More calls than one node sets up in a second, so only
+/// a flood meets it; less than 0.1 of a core to refuse the rest.
+pub const API_REQUESTS: u64 = 1_000;
+pub const API_REQUESTS_BOUND: RangeInclusive<u64> = 1..=1_000_000;
+/// Two seconds' worth at once: a client that wakes up and pages through its calls.
+pub const API_REQUEST_BURST: u64 = 2_000;
+pub const API_REQUEST_BURST_BOUND: RangeInclusive<u64> = 1..=10_000_000;
+/// Streams of events that one key holds: a desk of screens, not a leak.
+pub const API_STREAMS_PER_KEY: usize = 32;
+
 /// A released port pair rests this long, so that late packets of the old call reach nobody. Longer
 /// than 64·T1, after which no party of the old call believes in it any more.
 pub const MEDIA_REST: u64 = 33;

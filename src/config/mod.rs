@@ -64,6 +64,24 @@ pub struct ApiConfig {
     pub read_timeout: Duration,
     /// Requests that may wait for the switch.
     pub max_waiting: usize,
+    /// Of one key, and of one address without a key.
+    pub requests: Allowance,
+    /// Pages of these origins may speak to the client paths; `*` for all.
+    pub allowed_origins: Vec<String>,
+}
+
+/// How often somebody may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// At once, after a rest.
+    pub burst: u64,
+    pub per_second: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { burst: bounds::API_REQUEST_BURST, per_second: bounds::API_REQUESTS }
+    }
 }
 
 #[derive(Debug, Clone)]

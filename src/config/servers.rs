@@ -9,7 +9,10 @@ use super::bounds;
 use super::section::{At, Section};
 use super::tenants::sha256;
 use super::trunks::id;
-use super::{AdminConfig, AdminKey, ApiConfig, CallConfig, Listener, LogConfig, MediaConfig, StoreConfig, Transport};
+use super::webrtc::origins;
+use super::{
+    AdminConfig, AdminKey, Allowance, ApiConfig, CallConfig, Listener, LogConfig, MediaConfig, StoreConfig, Transport,
+};
 
 const SOCKET: &str = "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
 
@@ -18,8 +21,15 @@ pub(super) fn api(mut s: Section<'_, '_>) -> Option<At<ApiConfig>> {
     let max_connections = s.size("max_connections", &bounds::API_CONNECTIONS_BOUND, bounds::API_CONNECTIONS);
     let read_timeout = s.seconds("read_timeout_seconds", &bounds::API_READ_TIMEOUT_BOUND, bounds::API_READ_TIMEOUT);
     let max_waiting = s.size("max_waiting", &bounds::API_WAITING_BOUND, bounds::API_WAITING);
+    let requests = Allowance {
+        per_second: s.whole("requests_per_second", &bounds::API_REQUESTS_BOUND).unwrap_or(bounds::API_REQUESTS),
+        burst: s.whole("request_burst", &bounds::API_REQUEST_BURST_BOUND).unwrap_or(bounds::API_REQUEST_BURST),
+    };
+    let allowed_origins = origins(&mut s);
     s.finish();
-    listen.map(|l| l.with(|listen| ApiConfig { listen, max_connections, read_timeout, max_waiting }))
+    listen.map(|l| {
+        l.with(|listen| ApiConfig { listen, max_connections, read_timeout, max_waiting, requests, allowed_origins })
+    })
 }
 
 pub(super) fn admin(mut s: Section<'_, '_>) -> Option<At<AdminConfig>> {

@@ -15,11 +15,7 @@ pub(super) fn webrtc(mut s: Section<'_, '_>, api: Option<SocketAddr>) -> Option<
     let tcp = s.flag("tcp").unwrap_or(true);
     let advertise = s.parsed("advertise", |text| ip(text).and_then(concrete));
     let url = s.parsed("public_url", public_url);
-    let allowed_origins = s.list("allowed_origins", origin);
-    if let Some(first_too_many) = allowed_origins.get(bounds::ALLOWED_ORIGINS) {
-        let message = format!("more than {}; allow \"*\" or fewer", bounds::ALLOWED_ORIGINS);
-        s.wrong(first_too_many.at, "allowed_origins", message);
-    }
+    let allowed_origins = origins(&mut s);
     let grace = s.seconds("grace_seconds", &bounds::GRACE_BOUND, bounds::GRACE);
     let try_page = s.flag("try_page").unwrap_or(false);
     let turn = turn(&mut s);
@@ -48,12 +44,22 @@ pub(super) fn webrtc(mut s: Section<'_, '_>, api: Option<SocketAddr>) -> Option<
             tcp,
             advertised: advertise.map_or(listen.ip(), |a| a.value),
             public_url,
-            allowed_origins: allowed_origins.into_iter().map(|o| o.value).collect(),
+            allowed_origins,
             grace,
             try_page,
             turn,
         })
     })
+}
+
+/// `allowed_origins`: the pages that may speak to some paths.
+pub(super) fn origins(s: &mut Section<'_, '_>) -> Vec<String> {
+    let origins = s.list("allowed_origins", origin);
+    if let Some(first_too_many) = origins.get(bounds::ALLOWED_ORIGINS) {
+        let message = format!("more than {}; allow \"*\" or fewer", bounds::ALLOWED_ORIGINS);
+        s.wrong(first_too_many.at, "allowed_origins", message);
+    }
+    origins.into_iter().map(|origin| origin.value).collect()
 }
 
 fn turn(s: &mut Section<'_, '_>) -> Vec<TurnServer> {

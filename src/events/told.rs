@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{FactKind, Record, record};
 use crate::model::{CallRecord, EventId, Timestamp};
 
 /// The body of a webhook and the data of a server-sent event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Told {
     /// The same each time it is told.
     pub id: EventId,
     #[serde(rename = "type")]
     pub kind: FactKind,
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
     /// Grows from event to event of an organization; other numbers may lie between.
     pub sequence: u64,

@@ -8,6 +8,7 @@ mod id;
 mod money;
 mod number;
 mod outcome;
+mod schema;
 mod subscription;
 mod time;
 mod token;

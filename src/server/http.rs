@@ -14,7 +14,7 @@ use super::reload::Reload;
 use super::shard::Vitals;
 use super::signals::Signals;
 use super::webhooks::{lookup, reach};
-use crate::api::{self, Admin, AdminApi, Api, BrowserApi, ServeLimits, WebhookApi};
+use crate::api::{self, Admin, AdminApi, Api, BrowserApi, Edge, ServeLimits, WebhookApi};
 use crate::config::Config;
 use crate::events::SigningKey;
 use crate::store::{Store, StoreDown};
@@ -98,7 +98,8 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         default_ring_timeout: config.calls.default_ring_timeout,
         read_timeout: config.api.read_timeout,
         currency: config.calls.currency.as_str().into(),
-        browser: config.webrtc.clone().map(|webrtc| BrowserApi::new(webrtc, config.api.max_connections)),
+        edge: Edge::new(&config.api),
+        browser: config.webrtc.clone().map(BrowserApi::new),
         webhooks: WebhookApi {
             key: shared.webhook_key.clone(),
             reach: reach(&config.webhooks),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use revbridge::api::{Api, ServeLimits, WebhookApi, router, serve};
+use revbridge::api::{Api, Edge, ServeLimits, WebhookApi, router, serve};
 use revbridge::config::Config;
 use revbridge::events::{Reach, SigningKey};
 use sha2::{Digest, Sha256};
@@ -54,6 +54,7 @@ impl World {
             default_ring_timeout: config.calls.default_ring_timeout,
             read_timeout: READ_TIMEOUT,
             currency: config.calls.currency.into(),
+            edge: Edge::new(&config.api),
             browser: None,
             webhooks: webhooks(),
         };

@@ -45,11 +45,6 @@ pub fn other_destination() -> Problem {
         .field("to_number", "not the destination that the token was issued for")
 }
 
-pub fn rate_limited(seconds: u64) -> Problem {
-    let message = "too many requests from here; try again after Retry-After";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(seconds)
-}
-
 pub fn offer(error: OfferError) -> Problem {
     let invalid = |code, message| Problem::new(StatusCode::BAD_REQUEST, code, message).field("sdp", error.to_string());
     match error {

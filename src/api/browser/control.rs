@@ -7,23 +7,44 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::super::answer::{Data, Problem, json};
-use super::super::calls::id_of;
+use super::super::answer::{Data, Problem, Refused, json};
+use super::super::calls::{Nothing, id_of};
 use super::super::fields::Fields;
 use super::super::{Api, body};
 use super::answers;
 use super::secret::{Returning, find};
-use crate::model::{CallId, ConnectionId, Status};
+use crate::model::{CallId, ConnectionId, E164, Status};
 use crate::switch::{BrowserCommand, BrowserReply};
 
-#[derive(Serialize)]
-struct Standing {
+/// Leaving it out is the same as naming the token's destination.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a description; `dial` reads the body")]
+pub struct BrowserDialRequest {
+    /// The destination that the token was issued for.
+    #[schema(nullable = false)]
+    to_number: Option<E164>,
+}
+
+/// Where the browser's call stands.
+#[derive(Serialize, ToSchema)]
+pub struct Standing {
     call_id: CallId,
     status: Status,
 }
 
-/// `POST …/dial`: as often as one likes; the destination is rung once.
+/// Rings the destination: once, however often it is asked for.
+#[utoipa::path(
+    post, path = "/v1/webrtc/connections/{connection}/dial", tag = "Browsers", operation_id = "dialFromBrowser",
+    params(("connection" = String, Path, description = "Of `Location`", pattern = "^conn_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    request_body(content = Option<BrowserDialRequest>, content_type = "application/json"), security(("returning" = [])),
+    responses(
+        (status = 202, description = "It is rung, or was", body = Data<Standing>),
+        (status = 403, description = "`token_wrong_path`, `token_destination_mismatch`", body = Refused),
+    )
+)]
 pub async fn dial(
     State(api): State<Arc<Api>>,
     secret: Returning,
@@ -43,7 +64,13 @@ pub async fn dial(
     }
 }
 
-/// `POST …/hangup`: idempotent, also for a call that is over.
+/// Ends the browser's call; one that is over answers as well.
+#[utoipa::path(
+    post, path = "/v1/webrtc/connections/{connection}/hangup", tag = "Browsers", operation_id = "hangUpFromBrowser",
+    params(("connection" = String, Path, description = "Of `Location`", pattern = "^conn_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    request_body(content = Option<Nothing>, content_type = "application/json"), security(("returning" = [])),
+    responses((status = 200, description = "The end is durable", body = Data<Standing>))
+)]
 pub async fn hangup(
     State(api): State<Arc<Api>>,
     secret: Returning,
@@ -57,7 +84,13 @@ pub async fn hangup(
     Ok(Data { data: Standing { call_id, status } }.into_response())
 }
 
-/// `DELETE …`: likewise.
+/// Ends the browser's call, in WHIP's words.
+#[utoipa::path(
+    delete, path = "/v1/webrtc/connections/{connection}", tag = "Browsers", operation_id = "deleteConnection",
+    params(("connection" = String, Path, description = "Of `Location`", pattern = "^conn_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    security(("returning" = [])),
+    responses((status = 204, description = "The end is durable"))
+)]
 pub async fn delete(
     State(api): State<Arc<Api>>,
     secret: Returning,

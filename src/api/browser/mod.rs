@@ -13,7 +13,6 @@
 
 mod answers;
 mod control;
-mod cors;
 mod offers;
 mod rate;
 mod secret;
@@ -25,11 +24,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, patch, post};
-use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use self::rate::Rates;
 use super::Api;
+use super::cors::{self, Cors};
 use crate::config::WebrtcConfig;
 
 pub use tokens::issued;
@@ -38,15 +38,11 @@ pub use tokens::issued;
 pub struct BrowserApi {
     config: WebrtcConfig,
     rates: Rates,
-    /// Places for streams of events.
-    streams: Arc<Semaphore>,
 }
 
 impl BrowserApi {
-    /// `max_connections`: of the listener. A stream keeps one, so they get half of them.
-    pub fn new(config: WebrtcConfig, max_connections: usize) -> Self {
-        let streams = Arc::new(Semaphore::new((max_connections / 2).max(1)));
-        Self { config, rates: Rates::default(), streams }
+    pub fn new(config: WebrtcConfig) -> Self {
+        Self { config, rates: Rates::default() }
     }
 
     pub fn try_page(&self) -> bool {
@@ -55,22 +51,26 @@ impl BrowserApi {
 }
 
 /// For clients' servers, with their keys.
-pub fn token_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/v1/webrtc-token", post(tokens::webrtc_token))
-        .route("/v1/room-token", post(tokens::room_token))
+pub fn token_paths() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::default().routes(routes!(tokens::webrtc_token)).routes(routes!(tokens::room_token))
 }
 
 /// For browsers.
-pub fn routes(api: &Arc<Api>) -> Router<Arc<Api>> {
-    Router::new()
-        .route("/v1/webrtc/connections", post(offers::connect))
-        .route("/v1/rooms/{room}", post(offers::join))
-        .route("/v1/webrtc/connections/{connection}", patch(offers::reconnect).delete(control::delete))
-        .route("/v1/webrtc/connections/{connection}/dial", post(control::dial))
-        .route("/v1/webrtc/connections/{connection}/hangup", post(control::hangup))
-        .route("/v1/webrtc/connections/{connection}/events", get(stream::events))
+pub fn paths() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::default()
+        .routes(routes!(offers::connect))
+        .routes(routes!(offers::join))
+        .routes(routes!(offers::reconnect, control::delete))
+        .routes(routes!(control::dial))
+        .routes(routes!(control::hangup))
+        .routes(routes!(stream::events))
+}
+
+/// The paths for browsers, with what stands before them.
+pub fn guarded(paths: Router<Arc<Api>>, api: &Arc<Api>, browser: &BrowserApi) -> Router<Arc<Api>> {
+    let cors = Cors::for_browsers(&browser.config.allowed_origins);
+    paths
         .method_not_allowed_fallback(super::no_such_method)
         .layer(from_fn_with_state(Arc::clone(api), rate::by_source))
-        .layer(from_fn_with_state(Arc::clone(api), cors::cors))
+        .layer(from_fn_with_state(cors, cors::cors))
 }

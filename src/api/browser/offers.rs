@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, LINK, LO
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::super::answer::Problem;
+use super::super::answer::{Problem, Refused};
 use super::super::calls::id_of;
 use super::super::{Api, body};
 use super::answers;
@@ -23,7 +23,21 @@ const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
 const RECONNECT: HeaderName = HeaderName::from_static("revbridge-reconnect");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// `POST /v1/webrtc/connections`.
+/// Connects a browser that dials: its offer, and our answer.
+#[utoipa::path(
+    post, path = "/v1/webrtc/connections", tag = "Browsers", operation_id = "connect",
+    request_body(content = String, content_type = "application/sdp"), security(("token" = [])),
+    responses(
+        (status = 201, description = "Our answer", body = String, content_type = "application/sdp", headers(
+            ("Location" = String, description = "Of the connection"),
+            ("Revbridge-Reconnect" = String, description = "`rvr_…`: with it this browser dials, hangs up and comes back"),
+            ("Link" = String, description = "One for each relay, with its credential (RFC 9725)"),
+        )),
+        (status = 400, description = "`offer_invalid`, `no_common_codec`", body = Refused),
+        (status = 403, description = "`token_wrong_path`", body = Refused),
+        (status = 409, description = "`token_used`", body = Refused),
+    )
+)]
 pub async fn connect(
     State(api): State<Arc<Api>>,
     token: Opening,
@@ -33,7 +47,22 @@ pub async fn connect(
     open(&api, token, Path::Browser, None, &headers, body).await
 }
 
-/// `POST /v1/rooms/{room_name}`.
+/// Connects a browser that joins: the destination is rung when its audio path stands.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}", tag = "Browsers", operation_id = "join",
+    params(("room" = String, Path, description = "`room_name` of the token", pattern = "^room_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    request_body(content = String, content_type = "application/sdp"), security(("token" = [])),
+    responses(
+        (status = 201, description = "Our answer", body = String, content_type = "application/sdp", headers(
+            ("Location" = String, description = "Of the connection"),
+            ("Revbridge-Reconnect" = String, description = "`rvr_…`: with it this browser dials, hangs up and comes back"),
+            ("Link" = String, description = "One for each relay, with its credential (RFC 9725)"),
+        )),
+        (status = 400, description = "`offer_invalid`, `no_common_codec`", body = Refused),
+        (status = 403, description = "`token_wrong_path`", body = Refused),
+        (status = 409, description = "`token_used`", body = Refused),
+    )
+)]
 pub async fn join(
     State(api): State<Arc<Api>>,
     token: Opening,
@@ -83,7 +112,16 @@ async fn judge(api: &Api, token: Opening, path: Path, room: Option<RoomName>) ->
     if state.expires_at <= (api.clock)() { Err(answers::token_expired()) } else { Ok(()) }
 }
 
-/// `PATCH /v1/webrtc/connections/{id}`: an ICE restart, or the page after a reload.
+/// Comes back: an ICE restart, or the page after a reload.
+#[utoipa::path(
+    patch, path = "/v1/webrtc/connections/{connection}", tag = "Browsers", operation_id = "reconnect",
+    params(("connection" = String, Path, description = "Of `Location`", pattern = "^conn_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    request_body(content = String, content_type = "application/sdp"), security(("returning" = [])),
+    responses(
+        (status = 200, description = "Our answer", body = String, content_type = "application/sdp"),
+        (status = 400, description = "`offer_invalid`, `no_common_codec`", body = Refused),
+    )
+)]
 pub async fn reconnect(
     State(api): State<Arc<Api>>,
     secret: Returning,

@@ -28,7 +28,7 @@ impl FromRequestParts<Arc<Api>> for Opening {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let digest = digest(&parts.headers, TokenKind::Call)?;
-        browsers(api)?.rates.opening(digest, (api.clock)()).map_err(answers::rate_limited)?;
+        browsers(api)?.rates.opening(digest, (api.clock)())?;
         Ok(Self(digest))
     }
 }
@@ -38,7 +38,7 @@ impl FromRequestParts<Arc<Api>> for Returning {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let digest = digest(&parts.headers, TokenKind::Return)?;
-        browsers(api)?.rates.returning(digest, (api.clock)()).map_err(answers::rate_limited)?;
+        browsers(api)?.rates.returning(digest, (api.clock)())?;
         Ok(Self(digest))
     }
 }

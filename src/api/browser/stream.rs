@@ -3,33 +3,32 @@
 //! The stream asks the switch for what comes after the last event that it has written, and waits. So a slow
 //! reader holds one request and no queue, and `Last-Event-ID` is the same question from a new connection.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::answer::Problem;
 use super::super::calls::id_of;
+use super::super::sse::{self, HEARTBEAT, Writer};
 use super::super::{Api, Busy, refusal};
-use super::secret::{Returning, browsers};
+use super::secret::Returning;
 use super::{answers, view};
 use crate::events::{BrowserEvent, BrowserState};
 use crate::model::{ConnectionId, TokenDigest};
 use crate::switch::{BrowserCommand, BrowserReply, BrowserRequest, Command, Reply, Unavailable};
 
-/// Short of the 30 s after which proxies take a silent stream for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
+/// What happens to the browser's call, until it has ended.
+#[utoipa::path(
+    get, path = "/v1/webrtc/connections/{connection}/events", tag = "Browsers", operation_id = "streamBrowserEvents",
+    params(("connection" = String, Path, description = "Of `Location`", pattern = "^conn_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
+    security(("returning" = [])),
+    responses((status = 200, description = "Server-sent events: `state`, `peer`, `quality`", body = String,
+        content_type = "text/event-stream"))
+)]
 pub async fn events(
     State(api): State<Arc<Api>>,
     secret: Returning,
@@ -37,36 +36,19 @@ pub async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let connection: ConnectionId = id_of(&connection)?;
-    let seen = last_event_id(&headers)?;
+    let seen = sse::last_event_id(&headers)?.unwrap_or(0);
     // From the beginning there is always something, so this is answered at once.
     let all = match secret.ask(&api, BrowserCommand::Watch { connection, after: 0 }).await? {
         BrowserReply::Events(all) => all,
         other => return Err(answers::refused(other)),
     };
-    let place = Arc::clone(&browsers(&api)?.streams).try_acquire_owned();
-    let place = place.map_err(|_| refusal::unavailable(Unavailable::Full))?;
+    let place = api.edge.streams.place().ok_or_else(|| refusal::unavailable(Unavailable::Full))?;
     let newest = all.last().map_or(0, |(id, _)| *id);
     let mut watcher =
         Watcher { api, secret: secret.0, connection, after: newest, asked: None, over: false, _place: place };
     let missed = all.into_iter().filter(|(id, _)| *id > seen).collect();
     let first = watcher.write(missed);
-    let stream = Stream(Box::pin(async move { Some((first, watcher)) }));
-    let head = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // nginx would hold events back until its buffer is full.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    Ok((StatusCode::OK, head, Body::new(stream)).into_response())
-}
-
-fn last_event_id(headers: &HeaderMap) -> Result<u64, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(0) };
-    let id = value.to_str().ok().filter(|text| !text.is_empty()).map_or(Some(0), |text| text.parse().ok());
-    id.ok_or_else(|| {
-        let expected = "expected the id of an event of this stream, or no such header";
-        Problem::invalid("Last-Event-ID is not usable").field("Last-Event-ID", expected)
-    })
+    Ok(sse::stream(first, watcher))
 }
 
 /// One reader of one call's events.
@@ -94,6 +76,17 @@ impl Watcher {
         text.into()
     }
 
+    fn ask(&self) -> Option<oneshot::Receiver<Reply>> {
+        let (reply, asked) = oneshot::channel();
+        let command = BrowserCommand::Watch { connection: self.connection, after: self.after };
+        let request = BrowserRequest { secret: self.secret, command };
+        let handed_over = self.api.switch.ask(Command::Browser(Box::new(request)), reply);
+        // The reader comes again, with the id of the last event.
+        handed_over.map_err(|Busy| ()).ok().map(|()| asked)
+    }
+}
+
+impl Writer for Watcher {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         if self.over {
             return None;
@@ -113,33 +106,5 @@ impl Watcher {
             // Nothing more comes, another stream took this one's place, or the process ends.
             Ok(_) => None,
         }
-    }
-
-    fn ask(&self) -> Option<oneshot::Receiver<Reply>> {
-        let (reply, asked) = oneshot::channel();
-        let command = BrowserCommand::Watch { connection: self.connection, after: self.after };
-        let request = BrowserRequest { secret: self.secret, command };
-        let handed_over = self.api.switch.ask(Command::Browser(Box::new(request)), reply);
-        // The reader comes again, with the id of the last event.
-        handed_over.map_err(|Busy| ()).ok().map(|()| asked)
-    }
-}
-
-type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Watcher)>> + Send>>;
-
-/// A body that is written as the events come.
-struct Stream(Next);
-
-impl HttpBody for Stream {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some((bytes, watcher)) = ready!(self.0.as_mut().poll(cx)) else {
-            self.0 = Box::pin(std::future::ready(None));
-            return Poll::Ready(None);
-        };
-        self.0 = Box::pin(watcher.next());
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

@@ -8,11 +8,12 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::super::answer::{Data, Problem};
+use super::super::answer::{Data, Problem, Refused};
 use super::super::auth::bearer_of;
 use super::super::dial::place;
-use super::super::fields::Fields;
+use super::super::fields::{Fields, NoQuery};
 use super::super::idempotency::{REPLAY, Repeatable};
 use super::super::{Api, Caller, body};
 use super::answers;
@@ -22,22 +23,75 @@ use crate::model::{CallId, Confirm, E164, Opener, Path, RoomName, Token, TokenSe
 use crate::store::Answer;
 use crate::switch::{Dial, TokenOrder, UserLeg};
 
-/// For a browser that dials.
+/// The one call that a browser's token is for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a description; `issue` reads the body, so that every mistake is named at once")]
+pub struct WebrtcTokenRequest {
+    /// The destination.
+    to_number: E164,
+    /// An active number that the organization owns: what the destination sees.
+    from_number: E164,
+}
+
+/// The one call that a browser may join.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "likewise")]
+pub struct RoomTokenRequest {
+    /// The destination.
+    to_number: E164,
+    /// An active number that the organization owns: what the destination sees.
+    from_number: E164,
+    /// In which the browser must join.
+    #[schema(minimum = 30, maximum = 600, default = 120, nullable = false)]
+    ttl_seconds: Option<u32>,
+}
+
+/// A token for a browser that dials.
+///
+/// One call, one caller ID, one destination; dead at the call's end.
+#[utoipa::path(
+    post, path = "/v1/webrtc-token", tag = "Tokens", operation_id = "issueWebrtcToken",
+    request_body = WebrtcTokenRequest, security(("key" = ["voice:webrtc"])),
+    responses(
+        (status = 200, description = "The token, shown once", body = Data<WebrtcToken>),
+        (status = 403, description = "`caller_id_not_verified`, `destination_not_allowed`, `spend_limit_exceeded`",
+            body = Refused),
+        (status = 409, description = "`token_used`", body = Refused),
+        (status = 429, description = "`rate_limited`, `concurrency_limit`", body = Refused),
+    )
+)]
 pub async fn webrtc_token(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     issue(&api, &caller, repeatable, Path::Browser, &headers, body).await
 }
 
-/// For a browser that only joins.
+/// A token for a browser that only joins.
+///
+/// The server places the call when the browser's audio path stands, so nobody answers to silence.
+#[utoipa::path(
+    post, path = "/v1/room-token", tag = "Tokens", operation_id = "issueRoomToken",
+    request_body = RoomTokenRequest, security(("key" = ["voice:webrtc"])),
+    responses(
+        (status = 200, description = "The token, shown once", body = Data<RoomToken>),
+        (status = 403, description = "`caller_id_not_verified`, `destination_not_allowed`, `spend_limit_exceeded`",
+            body = Refused),
+        (status = 409, description = "`token_used`", body = Refused),
+        (status = 429, description = "`rate_limited`, `concurrency_limit`", body = Refused),
+    )
+)]
 pub async fn room_token(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -117,8 +171,9 @@ pub fn issued(call: CallId, dial: &Dial) -> Answer {
     Answer { status: StatusCode::OK.as_u16(), location: None, body }
 }
 
-#[derive(Serialize)]
-struct WebrtcToken {
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebrtcToken {
     token: String,
     expires_in: u64,
     call_id: CallId,
@@ -126,8 +181,9 @@ struct WebrtcToken {
     to_number: Option<E164>,
 }
 
-#[derive(Serialize)]
-struct RoomToken {
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoomToken {
     token: String,
     room_url: String,
     room_name: String,

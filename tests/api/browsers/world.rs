@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use revbridge::api::{Api, BrowserApi, ServeLimits, router, serve};
+use revbridge::api::{Api, BrowserApi, Edge, ServeLimits, router, serve};
 use revbridge::config::Config;
 use revbridge::media::MediaEvent;
 use revbridge::model::CallId;
@@ -63,7 +63,8 @@ impl World {
             default_ring_timeout: config.calls.default_ring_timeout,
             read_timeout: limits.read_timeout,
             currency: config.calls.currency.into(),
-            browser: config.webrtc.map(|webrtc| BrowserApi::new(webrtc, limits.max_connections)),
+            edge: Edge::new(&config.api),
+            browser: config.webrtc.map(BrowserApi::new),
             webhooks: crate::world::webhooks(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
