@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::idempotency::REPLAY;
-use super::openapi::ErrorCode;
+use super::openapi::{ERRORS, ErrorCode};
 use crate::store::Answer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -67,6 +67,7 @@ struct Inner {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        debug_assert!(ERRORS.iter().any(|(known, _)| *known == code), "{code} is not explained in openapi::ERRORS");
         let mut headers = Vec::new();
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"revbridge\"")));

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 #[derive(Debug, Clone)]
 pub struct Cors {
     origins: Arc<[String]>,
+    methods: HeaderValue,
     allowed: HeaderValue,
     exposed: HeaderValue,
 }
@@ -26,6 +27,7 @@ impl Cors {
     pub fn for_browsers(origins: &[String]) -> Self {
         Self {
             origins: origins.into(),
+            methods: HeaderValue::from_static("GET, POST, PATCH, DELETE"),
             allowed: HeaderValue::from_static("Authorization, Content-Type, Last-Event-ID"),
             exposed: HeaderValue::from_static("Location, Link, Revbridge-Reconnect, Retry-After, X-Request-Id"),
         }
@@ -35,6 +37,7 @@ impl Cors {
     pub fn for_clients(origins: &[String]) -> Option<Self> {
         let cors = Self {
             origins: origins.into(),
+            methods: HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"),
             allowed: HeaderValue::from_static(
                 "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
             ),
@@ -46,7 +49,6 @@ impl Cors {
     }
 }
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 /// Two hours: the longest that every browser remembers a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
@@ -76,7 +78,7 @@ fn allow(origins: &[String], origin: &HeaderValue) -> Option<HeaderValue> {
 
 fn permit(headers: &mut HeaderMap, cors: &Cors, preflight: bool) {
     if preflight {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, cors.methods.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, cors.allowed.clone());
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     } else {

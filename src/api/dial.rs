@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 
 use super::answer::{Data, Problem, Refused, stored};
 use super::fields::Fields;
+use super::guardrails::Verdict;
 use super::idempotency::{Repeatable, conflict, find};
 use super::json::Json;
-use super::guardrails::Verdict;
 use super::{Api, Caller, body, guardrails, refusal};
 use crate::config::bounds::{MAX_DURATION_BOUND, RING_TIMEOUT_BOUND};
 use crate::guardrails::Attempt;

@@ -94,7 +94,11 @@ pub async fn replay(api: &Api, key: Option<&IdempotencyKey>) -> Result<Option<Re
 pub async fn keep(api: &Api, key: IdempotencyKey, answer: Answer) -> Result<Response, Problem> {
     let IdempotencyKey { key, body, request_id } = key;
     let now = (api.clock)();
-    let kept = Idempotency { key, body, request_id, answer };
+    let kept = Idempotency { key, body, request_id: Arc::clone(&request_id), answer };
     let first = api.read(move |store| store.store_answer(kept, now)).await?;
-    if first.body == body { Ok(stored(first.answer, false)) } else { Err(conflict(&first.request_id)) }
+    if first.body == body {
+        Ok(stored(first.answer, first.request_id != request_id))
+    } else {
+        Err(conflict(&first.request_id))
+    }
 }

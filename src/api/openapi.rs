@@ -27,21 +27,30 @@ use super::fields::NoQuery;
 use crate::model::{CallId, E164, Status, Timestamp};
 
 /// Every `error.code`, with what it means for the client.
-pub const ERRORS: [(&str, &str); 25] = [
+pub const ERRORS: [(&str, &str); 24] = [
     ("invalid_request", "Something in the request is wrong; `fields` names all of it, with what was expected."),
     ("unauthorized", "The key is missing, unknown, revoked or expired."),
     ("insufficient_scope", "The key is good, but not for this; `WWW-Authenticate` names the scope."),
     ("not_found", "There is nothing here, or it belongs to another organization."),
     ("method_not_allowed", "The path is there, but not for this method; `Allow` lists those that are."),
     ("request_timeout", "The body took too long to arrive."),
-    ("idempotency_conflict", "This `Idempotency-Key` came with another body before; `conflicts_with` is the id of that request."),
+    (
+        "idempotency_conflict",
+        "This `Idempotency-Key` came with another body before; `conflicts_with` is the id of that request.",
+    ),
     ("payload_too_large", "The body is larger than 64 kB."),
     ("unsupported_media_type", "The body is not of the type that this path reads, or is compressed."),
-    ("rate_limited", "Too many calls in the last 60 seconds, or too many requests; `RateLimit-Policy` says which. The same request passes after `Retry-After`."),
+    (
+        "rate_limited",
+        "Too many calls in the last 60 seconds, or too many requests; `RateLimit-Policy` says which. The same request passes after `Retry-After`.",
+    ),
     ("concurrency_limit", "The legs in use and this call's would be more than allowed."),
     ("stream_limit", "The key holds as many event streams as it may."),
     ("caller_id_not_verified", "`from_number` is not an active number of the organization."),
-    ("destination_not_allowed", "A number is outside the allowlist, an emergency or short code, another number of the same call, or has no price."),
+    (
+        "destination_not_allowed",
+        "A number is outside the allowlist, an emergency or short code, another number of the same call, or has no price.",
+    ),
     ("spend_limit_exceeded", "Today's spend, all open reservations and this call would be more than the daily limit."),
     ("token_invalid", "This is not a browser's token, or not of the kind that this path takes."),
     ("token_expired", "The token's time, or its call, is over."),
@@ -50,9 +59,11 @@ pub const ERRORS: [(&str, &str); 25] = [
     ("token_destination_mismatch", "The token's call goes to another number."),
     ("offer_invalid", "The offer cannot be answered; `fields.sdp` says why."),
     ("no_common_codec", "The offer has no codec that this call can use."),
-    ("unavailable", "Nothing can be done now: draining, no trunk, no port, no room, or no store. Try again after `Retry-After`."),
+    (
+        "unavailable",
+        "Nothing can be done now: draining, no trunk, no port, no room, or no store. Try again after `Retry-After`.",
+    ),
     ("internal_error", "Our fault. Try again, then tell us the `X-Request-Id`."),
-    ("not_ready", "Of `/ready` alone."),
 ];
 
 /// `error.code`.
@@ -158,29 +169,30 @@ fn complete_operation(operation: &mut Value, method: &str, has_parameter: bool) 
     let repeatable = credential == Credential::Key && method != "get";
     let has_body = operation.get("requestBody").is_some();
     let mut errors = vec![("400", "`invalid_request`"), ("429", "`rate_limited`")];
-    errors.extend(match credential {
-        Credential::Nothing => [None; 4],
-        Credential::Key => [
-            Some(("401", "`unauthorized`")),
-            Some(("403", "`insufficient_scope`")),
-            Some(("500", "`internal_error`")),
-            Some(("503", "`unavailable`")),
-        ],
-        Credential::Token => [
-            Some(("401", "`token_invalid`, `token_expired`")),
-            None,
-            Some(("500", "`internal_error`")),
-            Some(("503", "`unavailable`")),
-        ],
-    }.into_iter().flatten());
+    errors.extend(
+        match credential {
+            Credential::Nothing => [None; 4],
+            Credential::Key => [
+                Some(("401", "`unauthorized`")),
+                Some(("403", "`insufficient_scope`")),
+                Some(("500", "`internal_error`")),
+                Some(("503", "`unavailable`")),
+            ],
+            Credential::Token => [
+                Some(("401", "`token_invalid`, `token_expired`")),
+                None,
+                Some(("500", "`internal_error`")),
+                Some(("503", "`unavailable`")),
+            ],
+        }
+        .into_iter()
+        .flatten(),
+    );
     errors.extend(has_parameter.then_some(("404", "`not_found`")));
     errors.extend(repeatable.then_some(("409", "`idempotency_conflict`")));
     if has_body {
-        let of_bodies = [
-            ("408", "`request_timeout`"),
-            ("413", "`payload_too_large`"),
-            ("415", "`unsupported_media_type`"),
-        ];
+        let of_bodies =
+            [("408", "`request_timeout`"), ("413", "`payload_too_large`"), ("415", "`unsupported_media_type`")];
         errors.extend(of_bodies);
     }
     if repeatable {
@@ -245,9 +257,7 @@ fn request_id() -> Value {
 }
 
 fn headers() -> Value {
-    let text = |description: &str, required: bool| {
-        json!({"description": description, "required": required, "schema": {"type": "string"}})
-    };
+    let text = |description: &str, required: bool| json!({"description": description, "required": required, "schema": {"type": "string"}});
     json!({
         "X-Request-Id": text("Names this request; tell us when something went wrong.", true),
         "WWW-Authenticate": text("RFC 6750; names the scope that is missing.", true),

@@ -124,33 +124,59 @@ impl Backend {
             request_id: key.request_id,
             answer: answer.clone(),
         });
-        self.submit(queued(call, at, dial), Step::Admit(attempt), idempotency, Some(answer), reply);
+        let step = Step::Admit(attempt);
+        self.submit(queued(call, at, dial), step, &[FactKind::NewCall], idempotency, Some(answer), reply);
     }
 
     fn hang_up(&self, organization: &OrganizationId, call: CallId, reply: oneshot::Sender<Reply>) {
-        let mut live = self.live.lock().unwrap();
-        let Some(mut record) = live.remove(&call) else { return drop(reply.send(Reply::NotLive)) };
-        if record.organization_id != *organization {
-            live.insert(call, record);
+        let record = self.live.lock().unwrap().get(&call).cloned();
+        let Some(mut record) = record.filter(|record| record.organization_id == *organization) else {
             return drop(reply.send(Reply::NotLive));
-        }
+        };
         record.status = Status::Canceled;
         record.ended_at = Some(now());
         record.ended_by = Some(EndedBy::Api);
         record.end_reason = Some(EndReason::ApiHangup);
-        self.submit(record, Step::Settle { cost: Money::ZERO }, None, None, reply);
+        self.submit(record, Step::Settle { cost: Money::ZERO }, &[FactKind::CallCompleted], None, None, reply);
+    }
+
+    /// So many events at once, all of one moment of this call.
+    pub fn flood(&self, call: CallId, events: usize) {
+        let record = self.live.lock().unwrap()[&call].clone();
+        let (reply, answer) = oneshot::channel();
+        self.submit(record, Step::Keep, &vec![FactKind::CallStatus; events], None, None, reply);
+        answer.blocking_recv().unwrap();
+    }
+
+    /// The call comes to stand here.
+    pub fn progress(&self, call: CallId, status: Status) {
+        let record = {
+            let mut live = self.live.lock().unwrap();
+            let record = live.get_mut(&call).expect("it lives");
+            record.status = status;
+            record.clone()
+        };
+        let fact = if status == Status::InProgress { FactKind::CallAnswered } else { FactKind::CallStatus };
+        let (reply, answer) = oneshot::channel();
+        self.submit(record, Step::Keep, &[fact], None, None, reply);
+        answer.blocking_recv().unwrap();
+    }
+
+    /// From now on this is what there is.
+    pub fn declare(&self, config: &Config) {
+        self.store().declare(&Declared::from(config)).unwrap();
     }
 
     fn submit(
         &self,
         record: CallRecord,
         step: Step,
+        facts: &[FactKind],
         idempotency: Option<Idempotency>,
         answer: Option<Answer>,
         reply: oneshot::Sender<Reply>,
     ) {
         let id = CommitId(self.next_commit.fetch_add(1, Ordering::SeqCst));
-        let new = matches!(step, Step::Admit(_)).then_some(Fact { call: record.id, kind: FactKind::NewCall });
         let commit = Commit {
             call: record.id,
             organization: record.organization_id.clone(),
@@ -158,7 +184,7 @@ impl Backend {
             step,
             record: record.clone(),
             snapshot: None,
-            facts: new.into_iter().collect(),
+            facts: facts.iter().map(|kind| Fact { call: record.id, kind: *kind }).collect(),
             idempotency,
             token: None,
         };
@@ -174,6 +200,10 @@ impl Backend {
                 self.admitted.fetch_add(1, Ordering::SeqCst);
                 self.live.lock().unwrap().insert(call, record);
                 Reply::Dialed { call, answer }
+            }
+            (Committed::Done, None) if record.status.is_terminal() => {
+                self.live.lock().unwrap().remove(&call);
+                Reply::Hangup { call, status: record.status }
             }
             (Committed::Done, None) => Reply::Hangup { call, status: record.status },
             (Committed::Refused(why), _) => Reply::Refused(why),

@@ -40,12 +40,17 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self::with("max_calls_per_minute = 1000\nmax_concurrent_legs = 2000\ndaily_spend_limit = \"1000\"")
+        Self::with(GENEROUS)
     }
 
     /// With these limits for the first organization.
     pub fn with(limits: &str) -> Self {
-        let config = Config::parse(&config(limits), "world").unwrap();
+        Self::on("", limits)
+    }
+
+    /// With more lines in `[api]`.
+    pub fn on(api: &str, limits: &str) -> Self {
+        let config = Config::parse(&format!("[api]\n{api}{}", config(limits)), "world").unwrap();
         let backend = Backend::new(&config);
         let api = Api {
             switch: Box::new(Door(Arc::clone(&backend))),
@@ -123,7 +128,10 @@ pub fn good() -> String {
     format!(r#"{{"to_number":"{TO}","from_number":"{FROM}"}}"#)
 }
 
-fn config(limits: &str) -> String {
+/// With which each world begins.
+pub const GENEROUS: &str = "max_calls_per_minute = 1000\nmax_concurrent_legs = 2000\ndaily_spend_limit = \"1000\"";
+
+pub fn config(limits: &str) -> String {
     let key = |user: &str, key: &str, scopes: &str| {
         let sha256 = hex::encode(Sha256::digest(key));
         format!("[[organization.key]]\nuser = \"{user}\"\nsha256 = \"{sha256}\"\nscopes = [{scopes}]\n")

@@ -9,4 +9,4 @@ mod phone;
 mod secrecy;
 mod switchboard;
 mod tokens;
-mod world;
+pub mod world;
