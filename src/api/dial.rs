@@ -35,6 +35,7 @@ pub struct DialRequest {
     /// The destination.
     to_number: E164,
     /// An active number that the organization owns: what the destination sees.
+    #[schema(examples("+12025550100"))]
     from_number: E164,
     /// The user's own phone, never shown to the destination. Without it the phone that is stored for the key's user.
     #[schema(nullable = false)]

@@ -53,9 +53,11 @@ pub struct ListQuery {
     #[param(max_length = 64, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")]
     user_id: Option<String>,
     /// Of `created_at`, inclusive; RFC 3339.
-    started_after: Option<Timestamp>,
+    #[param(format = DateTime)]
+    started_after: Option<String>,
     /// Of `created_at`, exclusive.
-    started_before: Option<Timestamp>,
+    #[param(format = DateTime)]
+    started_before: Option<String>,
 }
 
 /// The organization's calls, newest first.
@@ -102,7 +104,7 @@ fn filter(uri: &Uri) -> Result<CallFilter, Problem> {
         if plain { i64::from_str_radix(text, 16).ok() } else { None }
     });
     let time = |query: &mut Fields, name| {
-        query.parsed(name, "a time such as 2026-01-31T09:00:00.000Z", Timestamp::parse_rfc3339)
+        query.parsed(name, "a time such as 2026-01-31T09:00:00.000Z", Timestamp::parse_bound)
     };
     let filter = CallFilter {
         limit: limit.unwrap_or(PAGE),

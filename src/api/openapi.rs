@@ -27,7 +27,7 @@ use super::fields::NoQuery;
 use crate::model::{CallId, E164, Status, Timestamp};
 
 /// Every `error.code`, with what it means for the client.
-pub const ERRORS: [(&str, &str); 24] = [
+pub const ERRORS: [(&str, &str); 31] = [
     ("invalid_request", "Something in the request is wrong; `fields` names all of it, with what was expected."),
     ("unauthorized", "The key is missing, unknown, revoked or expired."),
     ("insufficient_scope", "The key is good, but not for this; `WWW-Authenticate` names the scope."),
@@ -63,6 +63,13 @@ pub const ERRORS: [(&str, &str); 24] = [
         "unavailable",
         "Nothing can be done now: draining, no trunk, no port, no room, or no store. Try again after `Retry-After`.",
     ),
+    ("already_exists", "Of `/v1/admin`: there is one of this name."),
+    ("taken", "Of `/v1/admin`: another organization has it."),
+    ("organization_closed", "Of `/v1/admin`: the organization is closed."),
+    ("key_not_active", "Of `/v1/admin`: the key is revoked or expired."),
+    ("already_rotated", "Of `/v1/admin`: the key has a successor."),
+    ("too_many", "Of `/v1/admin`: there are as many as may be."),
+    ("invalid_configuration", "Of `/v1/admin`: the file has mistakes; the message holds all of them."),
     ("internal_error", "Our fault. Try again, then tell us the `X-Request-Id`."),
 ];
 
@@ -168,6 +175,7 @@ fn complete_operation(operation: &mut Value, method: &str, has_parameter: bool) 
     };
     let repeatable = credential == Credential::Key && method != "get";
     let has_body = operation.get("requestBody").is_some();
+    require_an_object(operation);
     let mut errors = vec![("400", "`invalid_request`"), ("429", "`rate_limited`")];
     errors.extend(
         match credential {
@@ -198,7 +206,6 @@ fn complete_operation(operation: &mut Value, method: &str, has_parameter: bool) 
     if repeatable {
         parameters(operation).push(idempotency_key());
     }
-    parameters(operation).push(request_id());
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, text) in errors {
         let response = responses.entry(status).or_insert_with(|| {
@@ -219,6 +226,15 @@ fn complete_operation(operation: &mut Value, method: &str, has_parameter: bool) 
         for name in names {
             response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
         }
+    }
+}
+
+/// A body that may be left out is still no `null`.
+fn require_an_object(operation: &mut Value) {
+    let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") else { return };
+    let object = schema["oneOf"].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null")).cloned();
+    if let Some(object) = object {
+        *schema = object;
     }
 }
 
@@ -248,18 +264,10 @@ fn idempotency_key() -> Value {
     })
 }
 
-fn request_id() -> Value {
-    json!({
-        "name": "X-Request-Id", "in": "header",
-        "description": "Comes back when it is harmless; any other is replaced by one of ours.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[0-9A-Za-z_.:-]+$"},
-    })
-}
-
 fn headers() -> Value {
     let text = |description: &str, required: bool| json!({"description": description, "required": required, "schema": {"type": "string"}});
     json!({
-        "X-Request-Id": text("Names this request; tell us when something went wrong.", true),
+        "X-Request-Id": text("Names this request: tell it to us when something went wrong. It is the one that the request came with, when that is 1 to 128 of `0-9 A-Z a-z _ . : -`.", true),
         "WWW-Authenticate": text("RFC 6750; names the scope that is missing.", true),
         "Retry-After": {
             "description": "Whole seconds after which the same request would pass.", "required": true,

@@ -50,6 +50,12 @@ impl Timestamp {
         u64::try_from(at.as_microsecond()).ok().map(Self)
     }
 
+    /// Likewise, for the bound of a range: a time before 1970 is as good as its beginning.
+    pub fn parse_bound(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(u64::try_from(at.as_microsecond()).unwrap_or(0)))
+    }
+
     /// The calendar day of this moment in `zone`.
     pub fn day(self, zone: &jiff::tz::TimeZone) -> Day {
         let date = zone.to_datetime(self.civil()).date();

@@ -2,9 +2,17 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
 
 mod breakers;
+#[path = "../api/client.rs"]
+#[allow(dead_code, reason = "of the clients of tests/api, only what a listener needs")]
+mod client;
 mod command_line;
 mod limits;
 mod receivers;
+#[path = "../api/listener.rs"]
+#[allow(dead_code, reason = "likewise")]
+mod listener;
+mod schemathesis;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tenancy;

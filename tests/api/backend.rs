@@ -164,7 +164,7 @@ impl Backend {
 
     /// From now on this is what there is.
     pub fn declare(&self, config: &Config) {
-        self.store().declare(&Declared::from(config)).unwrap();
+        self.store().declare(Declaration::from(config), now()).unwrap();
     }
 
     fn submit(

@@ -275,5 +275,7 @@ fn no_path_is_served_without_being_described() {
         .filter(|path| !path.starts_with("/docs") && !path.starts_with("/try"))
         .collect();
     // The operators' listener is described in docs/operations.md.
-    assert_eq!(by_hand, ["/metrics", "/health", "/ready"]);
+    let of_operators = |path: &&str| ["/metrics", "/health", "/ready"].contains(path) || path.starts_with("/v1/admin");
+    let strays: Vec<_> = by_hand.into_iter().filter(|path| !of_operators(path)).collect();
+    assert!(strays.is_empty(), "{strays:?}");
 }

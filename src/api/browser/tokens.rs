@@ -31,6 +31,7 @@ pub struct WebrtcTokenRequest {
     /// The destination.
     to_number: E164,
     /// An active number that the organization owns: what the destination sees.
+    #[schema(examples("+12025550100"))]
     from_number: E164,
 }
 
@@ -42,6 +43,7 @@ pub struct RoomTokenRequest {
     /// The destination.
     to_number: E164,
     /// An active number that the organization owns: what the destination sees.
+    #[schema(examples("+12025550100"))]
     from_number: E164,
     /// In which the browser must join.
     #[schema(minimum = 30, maximum = 600, default = 120, nullable = false)]
