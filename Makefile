@@ -12,6 +12,7 @@ SECS ?= 60
 step = @printf '\n==> %s\n' '$(1)'
 
 .PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-webhooks fmt deny
+.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +28,7 @@ run: ## Serve config.example.toml on loopback
 	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
 
 test: packages-test packages-sdk tools-browser tools-webhooks ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
+test: packages-test packages-sdk tools-browser tools-python ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
 	@scripts/test
 
 sdk: packages-sdk ## The browser SDK: its types, promises, tests, size
@@ -84,6 +86,9 @@ packages-test:
 # Node may also come from elsewhere than Debian.
 packages-sdk:
 	@{ command -v node && command -v npm; } >/dev/null || scripts/install-packages nodejs npm
+
+tools-python: packages-test
+	@scripts/install-python-tools $(TOOLS)/python
 
 tools-browser: packages-test packages-sdk
 	@scripts/install-browser-tools $(TOOLS)/browser
