@@ -279,3 +279,18 @@ fn no_path_is_served_without_being_described() {
     let strays: Vec<_> = by_hand.into_iter().filter(|path| !of_operators(path)).collect();
     assert!(strays.is_empty(), "{strays:?}");
 }
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere() {
+    let world = World::new();
+    let get = |path: &str| world.raw(&request("GET", path, &[], b""));
+    let kinds = [("/docs", "text/html"), ("/docs/style.css", "text/css"), ("/docs/docs.js", "text/javascript")];
+    for (path, kind) in kinds {
+        let response = get(path);
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(response.header("content-type"), Some(format!("{kind}; charset=utf-8").as_str()));
+        let policy = response.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"));
+        assert!(!response.body.contains("://") && !response.body.contains("innerHTML"), "{path} names another place");
+    }
+}
