@@ -44,6 +44,8 @@ pub struct Backend {
     admitted: AtomicUsize,
     /// The switch's queue is full.
     pub full: AtomicBool,
+    /// Reads of lists and events take so long that much happens meanwhile.
+    pub slow: AtomicBool,
     /// The store cannot be reached.
     pub down: AtomicBool,
     directory: TempDir,
@@ -68,6 +70,7 @@ impl Backend {
             live: Mutex::default(),
             admitted: AtomicUsize::new(0),
             full: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             down: AtomicBool::new(false),
             directory,
         });
@@ -160,6 +163,12 @@ impl Backend {
         let (reply, answer) = oneshot::channel();
         self.submit(record, Step::Keep, &[fact], None, None, reply);
         answer.blocking_recv().unwrap();
+    }
+
+    fn take_time(&self) {
+        if self.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
     }
 
     /// From now on this is what there is.
@@ -294,7 +303,9 @@ impl Records for Backend {
     }
 
     fn list(&self, organization: &OrganizationId, filter: &CallFilter) -> Result<Page, StoreDown> {
-        self.reachable()?.list(organization, filter)
+        let page = self.reachable()?.list(organization, filter);
+        self.take_time();
+        page
     }
 
     fn find_answer(&self, key: &[u8; 32]) -> Result<Option<Idempotency>, StoreDown> {
@@ -318,7 +329,9 @@ impl Outbox for Backend {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, StoreDown> {
-        self.reachable()?.events(organization, of, after, limit)
+        let events = self.reachable()?.events(organization, of, after, limit);
+        self.take_time();
+        events
     }
 
     fn newest_event(&self, organization: &OrganizationId) -> Result<u64, StoreDown> {

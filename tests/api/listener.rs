@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::client::{connect, request};
+
+/// Comments alone are no event.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// One event, as it came.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,7 @@ impl Listener {
 
     /// The next event; `None` when the stream ends or nothing comes in time.
     pub fn next(&mut self) -> Option<Told> {
+        let until = Instant::now() + PATIENCE;
         loop {
             while let Some((block, rest)) = self.body.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -60,7 +64,7 @@ impl Listener {
                     });
                 }
             }
-            if !self.read() {
+            if !self.read() || Instant::now() >= until {
                 return None;
             }
         }

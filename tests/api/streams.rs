@@ -103,7 +103,8 @@ fn whoever_is_cut_off_resumes_without_a_gap_and_hears_nothing_twice() {
     let world = World::new();
     let first = world.listen("/v1/events", None).head;
     let mut last = first.lines().find_map(|l| l.strip_prefix("last-event-id: ")).map(|id| id.parse().unwrap());
-    const CALLS: usize = 60;
+    const CALLS: usize = 90;
+    world.backend.slow.store(true, Ordering::SeqCst);
     let mut heard = Vec::new();
     let mut connections = 0;
     thread::scope(|scope| {
@@ -115,7 +116,7 @@ fn whoever_is_cut_off_resumes_without_a_gap_and_hears_nothing_twice() {
             let mut listener = world.listen("/v1/events", last);
             connections += 1;
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            for _ in 0..(random >> 33) % 9 {
+            for _ in 0..(random >> 33) % 40 {
                 if heard.len() < CALLS * 4 {
                     heard.push(listener.next().expect("there is more"));
                 }
@@ -125,13 +126,39 @@ fn whoever_is_cut_off_resumes_without_a_gap_and_hears_nothing_twice() {
         }
     });
     assert_eq!(short(&heard), world.written());
-    assert!(connections > 20, "{connections}");
+    assert!(connections > 6, "{connections}");
+}
+
+/// Each begins at another moment with what is stored and goes on with what comes.
+#[test]
+fn nothing_falls_between_the_store_and_the_feed() {
+    let world = World::new();
+    world.backend.slow.store(true, Ordering::SeqCst);
+    const CALLS: usize = 60;
+    let heard: Vec<Vec<Told>> = thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..CALLS {
+                world.live_through(1);
+                thread::sleep(Duration::from_millis(15));
+            }
+        });
+        let begin = |n: u64| {
+            thread::sleep(Duration::from_millis(n * 43));
+            let mut listener = world.listen("/v1/events", Some(0));
+            (0..CALLS * 4).map_while(|_| listener.next()).collect()
+        };
+        let listening: Vec<_> = (0..24).map(|n| scope.spawn(move || begin(n))).collect();
+        listening.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let written = world.written();
+    assert!(heard.iter().all(|heard| short(heard) == written));
 }
 
 #[test]
 fn a_list_and_the_events_after_it_are_the_whole_truth() {
     let world = World::new();
     let done = AtomicBool::new(false);
+    world.backend.slow.store(true, Ordering::SeqCst);
     thread::scope(|scope| {
         let churn = scope.spawn(|| {
             (0..4).for_each(|_| world.live_through(12));
