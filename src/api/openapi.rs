@@ -27,7 +27,7 @@ use super::fields::NoQuery;
 use crate::model::{CallId, E164, Status, Timestamp};
 
 /// Every `error.code`, with what it means for the client.
-pub const ERRORS: [(&str, &str); 31] = [
+pub const ERRORS: [(&str, &str); 34] = [
     ("invalid_request", "Something in the request is wrong; `fields` names all of it, with what was expected."),
     ("unauthorized", "The key is missing, unknown, revoked or expired."),
     ("insufficient_scope", "The key is good, but not for this; `WWW-Authenticate` names the scope."),
@@ -70,6 +70,9 @@ pub const ERRORS: [(&str, &str); 31] = [
     ("already_rotated", "Of `/v1/admin`: the key has a successor."),
     ("too_many", "Of `/v1/admin`: there are as many as may be."),
     ("invalid_configuration", "Of `/v1/admin`: the file has mistakes; the message holds all of them."),
+    ("number_in_use", "Of `/v1/admin`: calls with this number are not over."),
+    ("number_owned", "Of `/v1/admin`: the number is an organization's own, no person's."),
+    ("number_declared", "Of `/v1/admin`: the number is still declared; the message says where."),
     ("internal_error", "Our fault. Try again, then tell us the `X-Request-Id`."),
 ];
 

@@ -29,6 +29,7 @@ fn nothing_that_schemathesis_thinks_of_is_answered_otherwise_than_described() {
     let log = std::fs::File::create(&report).expect("the report is written");
     let began = Instant::now();
     let mut run = Command::new(PROGRAM)
+        .args(["--config-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/account/schemathesis.toml")])
         .args(["run", &format!("http://{}/openapi.json", server.settings.api())])
         .args(["--header", &format!("Authorization: Bearer {KEY}")])
         .args(["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", "20", "--seed", "1"])

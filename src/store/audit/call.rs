@@ -233,6 +233,8 @@ impl CallBooks {
                 FactKind::CallNoAnswer => (status.map(|status| status == Status::NoAnswer), self.charge_at),
                 FactKind::CallBusy => (status.map(|status| status == Status::Busy), self.charge_at),
                 FactKind::CallFailed => (status.map(|status| status == Status::Failed), self.charge_at),
+                // As often as the status changes.
+                FactKind::CallStatus => continue,
             };
             let dropped = since.is_some_and(|position| position <= progress.facts_to);
             let finding = match (must, times) {
