@@ -11,7 +11,7 @@ use super::fields::NoQuery;
 use super::refusal::whole_seconds;
 use super::{Api, Caller};
 use crate::guardrails::{Check, DestinationPrefix, DestinationProblem, Guardrail, LegCap, Pause, Preview, Refusal};
-use crate::model::{E164, Money, UserId};
+use crate::model::{E164, Money, Timestamp, UserId};
 use crate::store::Usage;
 
 /// A limit or a use: a count, or an amount of money as a decimal string.
@@ -147,10 +147,12 @@ struct Destinations {
 }
 
 /// A paused prefix.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PauseView {
+    #[schema(value_type = String, pattern = r"^\+[0-9]{1,15}$")]
     prefix: DestinationPrefix,
     reason: &'static str,
+    #[schema(value_type = Timestamp)]
     until: String,
 }
 
@@ -160,7 +162,7 @@ impl From<Pause> for PauseView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Concurrency {
     #[serde(flatten)]
     legs: Counted<u64>,

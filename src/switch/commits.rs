@@ -60,7 +60,11 @@ impl Switch {
     pub(super) fn untell(&mut self, call: CallId, told_before: Option<Status>, committed: &Committed) {
         let Some(entry) = self.calls.get_mut(&call).filter(|_| told_before.is_some()) else { return };
         match committed {
-            Committed::Done | Committed::Admitted { .. } | Committed::Permitted(_) | Committed::Extended => {}
+            Committed::Done
+            | Committed::Tripped(_)
+            | Committed::Admitted { .. }
+            | Committed::Permitted(_)
+            | Committed::Extended => {}
             Committed::Refused(_)
             | Committed::Replayed(_)
             | Committed::Conflict { .. }
