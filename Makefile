@@ -11,7 +11,6 @@ SECS ?= 60
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-webhooks fmt deny
 .PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
 
 help: ## What there is
@@ -27,7 +26,6 @@ run: ## Serve config.example.toml on loopback
 	$(call step,serving config.example.toml)
 	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
 
-test: packages-test packages-sdk tools-browser tools-webhooks ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
 test: packages-test packages-sdk tools-browser tools-python ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
 	@scripts/test
 
@@ -92,6 +90,3 @@ tools-python: packages-test
 
 tools-browser: packages-test packages-sdk
 	@scripts/install-browser-tools $(TOOLS)/browser
-
-tools-webhooks: packages-test
-	@scripts/install-webhook-tools $(TOOLS)/webhooks

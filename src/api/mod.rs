@@ -128,6 +128,7 @@ fn client_paths(with_browsers: bool) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::organization))
         .routes(routes!(guardrails::guardrails))
         .routes(routes!(usage::usage))
+        .merge(webhooks::paths())
         .routes(routes!(openapi::document));
     if with_browsers { paths.merge(browser::token_paths()) } else { paths }
 }
@@ -145,7 +146,6 @@ pub fn router(api: Api) -> Router {
     let (clients, mut described) = client_paths(api.browser.is_some()).split_for_parts();
     let mut clients = clients
         .merge(docs_page::routes())
-        .merge(webhooks::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(&api), limiter::limit));

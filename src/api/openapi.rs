@@ -27,7 +27,7 @@ use super::fields::NoQuery;
 use crate::model::{CallId, E164, Status, Timestamp};
 
 /// Every `error.code`, with what it means for the client.
-pub const ERRORS: [(&str, &str); 34] = [
+pub const ERRORS: [(&str, &str); 35] = [
     ("invalid_request", "Something in the request is wrong; `fields` names all of it, with what was expected."),
     ("unauthorized", "The key is missing, unknown, revoked or expired."),
     ("insufficient_scope", "The key is good, but not for this; `WWW-Authenticate` names the scope."),
@@ -46,6 +46,7 @@ pub const ERRORS: [(&str, &str); 34] = [
     ),
     ("concurrency_limit", "The legs in use and this call's would be more than allowed."),
     ("stream_limit", "The key holds as many event streams as it may."),
+    ("subscription_limit", "The organization has as many webhook subscriptions as it may."),
     ("caller_id_not_verified", "`from_number` is not an active number of the organization."),
     (
         "destination_not_allowed",
@@ -102,6 +103,7 @@ impl ToSchema for ErrorCode {
     tags(
         (name = "Calls", description = "Placing calls, ending them, and reading their records."),
         (name = "Events", description = "What happens, as it happens."),
+        (name = "Webhooks", description = "What happens, sent to a URL of yours."),
         (name = "Tokens", description = "One call for a browser, issued by a server that has a key."),
         (name = "Browsers", description = "For the browser that holds a token: never for a key."),
         (name = "About", description = "This document."),

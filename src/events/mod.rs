@@ -57,6 +57,11 @@ impl FactKind {
         FactKind::CallStatus,
     ];
 
+    /// What a webhook may subscribe to.
+    pub fn webhooks() -> impl Iterator<Item = FactKind> {
+        Self::ALL.into_iter().filter(|kind| kind.is_webhook())
+    }
+
     /// Whether a webhook may subscribe to it.
     pub fn is_webhook(self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{CallId, E164, EventId, Money, Timestamp};
+use super::{CallId, E164, EventId, Money, SubscriptionId, Timestamp};
 
 /// A type that is text of one form in JSON.
 macro_rules! text {
@@ -34,6 +34,8 @@ text! {
         "`call_` and a ULID.";
     EventId: r"^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$", "evt_01KFBJ8Y6T3W8QZ5M4N7R2C9XD",
         "`evt_` and 26 characters: the same by whatever way and however often an event is told.";
+    SubscriptionId: r"^whk_[0-7][0-9A-HJKMNP-TV-Z]{25}$", "whk_01KFBJ8Y6T3W8QZ5M4N7R2C9XD",
+        "`whk_` and a ULID.";
     Money: r"^-?[0-9]+\.[0-9]{6}$", "0.012500",
         "An amount of money with six decimal places.";
     Timestamp: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$", "2026-01-31T09:00:00.000Z",

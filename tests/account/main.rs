@@ -7,10 +7,10 @@ mod breakers;
 mod client;
 mod command_line;
 mod limits;
-mod receivers;
 #[path = "../api/listener.rs"]
 #[allow(dead_code, reason = "likewise")]
 mod listener;
+mod receivers;
 mod schemathesis;
 mod streams;
 #[path = "../support/mod.rs"]

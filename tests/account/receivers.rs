@@ -157,8 +157,8 @@ impl Verifier {
     /// With a certificate and its key it speaks TLS.
     pub fn new(address: Ipv4Addr, tls: Option<&Certificate>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = root.join("target/tools/webhooks/venv/bin/python");
-        assert!(python.is_file(), "the standardwebhooks package is not there: make tools-webhooks");
+        let python = root.join("target/tools/python/bin/python");
+        assert!(python.is_file(), "the standardwebhooks package is not there: make tools-python");
         // Free now, and nobody else binds on this lab's addresses.
         let port = TcpListener::bind((address, 0)).and_then(|socket| socket.local_addr()).expect("a port").port();
         let mut command = Command::new(python);

@@ -117,6 +117,7 @@ fn allowed(document: &Value, schema: &Value) -> Vec<Value> {
     match schema["type"].as_str().unwrap_or_else(|| panic!("{schema}")) {
         "integer" => vec![schema["minimum"].clone(), schema["maximum"].clone()],
         "boolean" => vec![json!(true), json!(false)],
+        "array" => vec![json!(allowed(document, &schema["items"]))],
         "string" => vec![json!("x".repeat(schema["maxLength"].as_u64().unwrap() as usize)), json!("")],
         other => panic!("a field of type {other}"),
     }
@@ -125,7 +126,8 @@ fn allowed(document: &Value, schema: &Value) -> Vec<Value> {
 /// Values just outside.
 fn refused(document: &Value, schema: &Value) -> Vec<Value> {
     let schema = resolved(document, schema);
-    let mut values = vec![json!(null), json!([]), json!({})];
+    let no_list = if schema["type"] == "array" { json!(["x"]) } else { json!([]) };
+    let mut values = vec![json!(null), no_list, json!({})];
     if let Some(n) = schema["minimum"].as_i64() {
         values.extend([json!(n - 1), json!(schema["maximum"].as_i64().unwrap() + 1), json!("60"), json!(60.5)]);
     }
@@ -149,8 +151,15 @@ fn each_body_is_read_as_it_is_described() {
         let properties = schema["properties"].as_object().cloned().unwrap_or_default();
         let required: Vec<String> = serde_json::from_value(schema["required"].clone()).unwrap_or_default();
         // Numbers that differ from each other.
-        let number = |name: &str| json!(if name == "from_number" { "+12025550100" } else { "+12125550123" });
-        let least: Map<String, Value> = required.iter().map(|name| (name.clone(), number(name))).collect();
+        let good = |name: &str| {
+            json!(match name {
+                "from_number" => "+12025550100",
+                "webhook_url" => "https://example.com/hooks",
+                "event_type" => "new_call",
+                _ => "+12125550123",
+            })
+        };
+        let least: Map<String, Value> = required.iter().map(|name| (name.clone(), good(name))).collect();
         let send = |change: &[(&str, Value)]| {
             let mut body = least.clone();
             body.extend(change.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -163,7 +172,7 @@ fn each_body_is_read_as_it_is_described() {
         assert!(send(&[]).status < 300, "{path}: {:?}", send(&[]));
         for (name, property) in &properties {
             for value in allowed(&document, property) {
-                let value = if required.contains(name) { number(name) } else { value };
+                let value = if name.ends_with("_number") && required.contains(name) { good(name) } else { value };
                 let value = if name == "connect_number" { json!("+14155550100") } else { value };
                 let response = send(&[(name, value.clone())]);
                 assert!(response.status < 300, "{path} with {name} {value}: {response:?}");
@@ -182,7 +191,7 @@ fn each_body_is_read_as_it_is_described() {
         }
         bodies += 1;
     }
-    assert!(bodies >= 4, "{bodies}");
+    assert!(bodies >= 7, "{bodies}");
 }
 
 type Asker = Box<dyn Fn(&str, &str) -> Response>;
@@ -197,6 +206,20 @@ fn asker(path: &str) -> Option<Asker> {
         return Some(Box::new(move |method, body| world.ask(method, &path, browsers::KEY, &[], body)));
     }
     let world = World::new();
+    if path.starts_with("/v1/webhook_subscriptions") {
+        let (all, path) = ("/v1/webhook_subscriptions", path.to_owned());
+        // A subscription for each: what ends one is asked more than once.
+        return Some(Box::new(move |method, body| {
+            let new = br#"{"webhook_url": "https://example.com/hooks", "event_type": "new_call"}"#;
+            let id = world.call("POST", all, ALICE, &[], new).data()["id"].as_str().unwrap().to_owned();
+            let answer = world.call(method, &path.replace("{id}", &id), ALICE, &[], body.as_bytes());
+            world.call("DELETE", &format!("{all}/{id}"), ALICE, &[], b"");
+            if let (true, Some(made)) = (path == all, answer.json()["data"]["id"].as_str()) {
+                world.call("DELETE", &format!("{all}/{made}"), ALICE, &[], b"");
+            }
+            answer
+        }));
+    }
     let call = world.dial(&good()).data()["call_id"].as_str().unwrap().to_owned();
     let path = path.replace("{id}", &call);
     Some(Box::new(move |method, body| world.call(method, &path, ALICE, &[], body.as_bytes())))
@@ -210,7 +233,8 @@ fn each_operation_is_served_as_it_is_described() {
     let id = "01KFBJ8Y6T3W8QZ5M4N7R2C9XD";
     for (path, method, operation) in operations(&document) {
         let place = format!("{method} {path}");
-        let real = path.replace("{id}", &format!("call_{id}")).replace("{connection}", &format!("conn_{id}"));
+        let kind = if path.contains("webhook") { "whk" } else { "call" };
+        let real = path.replace("{id}", &format!("{kind}_{id}")).replace("{connection}", &format!("conn_{id}"));
         let real = real.replace("{room}", &format!("room_{id}"));
         let ask = |method: &str| world_ask(&world, &method.to_uppercase(), &real);
         let response = ask(&method);

@@ -7,10 +7,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::answer::{Data, Problem, json};
 use super::super::calls::id_of;
-use super::super::fields::Fields;
+use super::super::fields::{Fields, NoQuery};
 use super::super::idempotency::{Repeatable, keep, replay as replayed};
 use super::super::{Api, Caller, body};
 use crate::events::FactKind;
@@ -22,14 +23,18 @@ const PAGE_MAX: usize = 100;
 /// Events that one request may name.
 const NAMED_MAX: usize = 100;
 
-#[derive(Serialize)]
-struct Shown {
+/// An event that a subscription was not told of yet, or could not be.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDelivery)]
+pub struct Shown {
     event_id: EventId,
     #[serde(rename = "type")]
+    #[schema(inline)]
     kind: FactKind,
     call_id: CallId,
     /// Of the event.
     created_at: String,
+    /// `pending` or `dead`.
     state: &'static str,
     attempts: u32,
     last_attempt_at: Option<String>,
@@ -55,20 +60,53 @@ impl From<Delivery> for Shown {
     }
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDeliveries)]
+pub struct Listed {
     data: Vec<Shown>,
     meta: Meta,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDeliveriesMeta)]
 struct Meta {
+    /// Of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{16}[0-7][0-9a-f]{15}$")]
     cursor: Option<String>,
     page_size: usize,
 }
 
-/// `GET /v1/webhook_subscriptions/{id}/deliveries`: newest event first; the dead ones unless it says otherwise.
+/// Which deliveries.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "a description; `filter` reads the query")]
+pub struct DeliveriesQuery {
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+    /// Of the page before.
+    #[param(pattern = "^[0-9a-f]{16}[0-7][0-9a-f]{15}$")]
+    cursor: Option<String>,
+    /// `dead` unless it is given.
+    #[param(inline)]
+    state: Option<StateWord>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "a description")]
+enum StateWord {
+    Pending,
+    Dead,
+    Delivered,
+}
+
+/// What a subscription was not told yet, or could not be: newest event first.
+#[utoipa::path(
+    get, path = "/v1/webhook_subscriptions/{id}/deliveries", tag = "Webhooks",
+    operation_id = "listWebhookDeliveries", params(("id" = SubscriptionId, Path), DeliveriesQuery),
+    security(("key" = ["webhooks:write"])), responses((status = 200, description = "A page", body = Listed))
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -104,19 +142,39 @@ fn cursor(text: &str) -> Option<DeliveryCursor> {
     Some(DeliveryCursor { at, id: DeliveryId(i64::from_str_radix(id, 16).ok()?) })
 }
 
-#[derive(Serialize)]
-struct Replayed {
+/// Which of the dead deliveries; all of them unless one of the two is given.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a description; `which` reads the body")]
+pub struct ReplayRequest {
+    #[schema(max_items = 100, nullable = false, examples(json!(["evt_01KFBJ8Y6T3W8QZ5M4N7R2C9XD"])))]
+    event_ids: Option<Vec<EventId>>,
+    /// Of events from then on.
+    #[schema(nullable = false)]
+    since: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Replayed {
     /// Deliveries that are pending again.
     replayed: u64,
 }
 
-/// `POST /v1/webhook_subscriptions/{id}/replay`: dead deliveries are tried again, as if for the first time. A
-/// repetition finds none dead, so it does no harm.
+/// Try dead deliveries again, as if for the first time.
+///
+/// A repetition finds none dead, so it does no harm.
+#[utoipa::path(
+    post, path = "/v1/webhook_subscriptions/{id}/replay", tag = "Webhooks", operation_id = "replayWebhookDeliveries",
+    params(("id" = SubscriptionId, Path)), request_body = Option<ReplayRequest>,
+    security(("key" = ["webhooks:write"])),
+    responses((status = 200, description = "They are pending", body = Data<Replayed>))
+)]
 pub async fn replay(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
     Path(id): Path<String>,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

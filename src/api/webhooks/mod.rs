@@ -19,8 +19,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
 use crate::events::{Reach, SigningKey};
@@ -38,10 +38,10 @@ pub struct WebhookApi {
     pub max_subscriptions: usize,
 }
 
-pub fn routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/v1/webhook_subscriptions", post(subscribe::subscribe).get(subscriptions::list))
-        .route("/v1/webhook_subscriptions/{id}", get(subscriptions::get).delete(subscriptions::delete))
-        .route("/v1/webhook_subscriptions/{id}/deliveries", get(deliveries::list))
-        .route("/v1/webhook_subscriptions/{id}/replay", post(deliveries::replay))
+pub fn paths() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(subscribe::subscribe, subscriptions::list))
+        .routes(routes!(subscriptions::get, subscriptions::delete))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::replay))
 }

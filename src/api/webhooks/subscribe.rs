@@ -9,9 +9,11 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use super::super::answer::{Data, Problem, json};
-use super::super::fields::Fields;
+use super::super::answer::{Data, Problem, Refused, json};
+use super::super::fields::{Fields, NoQuery};
 use super::super::idempotency::{REPLAY, Repeatable, conflict, find};
 use super::super::{Api, Caller, body};
 use super::WebhookApi;
@@ -22,10 +24,28 @@ use crate::store::{Answer, Idempotency, Once, Subscribed, Subscription};
 /// Longer than a name server takes that is there at all.
 const LOOKUP: Duration = Duration::from_secs(3);
 
+/// Who is to be told of what.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a description; `fields` reads the body, so that every mistake is named at once")]
+pub struct SubscriptionRequest {
+    /// `https`, on the Internet; without credentials or a fragment.
+    #[schema(max_length = 2048, examples("https://example.com/hooks"))]
+    webhook_url: String,
+    #[schema(schema_with = event_type)]
+    event_type: FactKind,
+}
+
+fn event_type() -> Object {
+    let words = FactKind::webhooks().map(FactKind::as_str);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
 /// The answer; its secret is shown here and nowhere else.
-#[derive(Serialize)]
-struct Created {
+#[derive(Serialize, ToSchema)]
+pub struct Created {
     id: SubscriptionId,
+    /// `whsec_` and base64, as Standard Webhooks libraries take it.
     secret: String,
 }
 
@@ -36,10 +56,25 @@ struct Sealed {
     seed: SecretSeed,
 }
 
+/// Subscribe to one type of event.
+///
+/// Each is sent to the URL at least once, in order per call, signed by the scheme of Standard Webhooks and by
+/// `X-RevDesk-Signature`, and tried for 24 hours.
+#[utoipa::path(
+    post, path = "/v1/webhook_subscriptions", tag = "Webhooks", operation_id = "createWebhookSubscription",
+    request_body = SubscriptionRequest, security(("key" = ["webhooks:write"])),
+    responses(
+        (status = 201, description = "From now on; the secret is shown this once", body = Data<Created>, headers(
+            ("Location" = String, description = "Of the subscription")
+        )),
+        (status = 403, description = "`subscription_limit`", body = Refused),
+    )
+)]
 pub async fn subscribe(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -80,9 +115,12 @@ fn fields(webhooks: &WebhookApi, mut fields: Fields) -> Result<(WebhookUrl, Fact
         let url = WebhookUrl::parse(&text, webhooks.reach);
         url.map_err(|problem| fields.wrong("webhook_url", problem.to_string())).ok()
     });
-    let kinds = FactKind::ALL.map(|kind| (kind.as_str(), kind));
+    let kinds: Vec<_> = FactKind::webhooks().map(|kind| (kind.as_str(), kind)).collect();
     if !fields.has("event_type") {
-        fields.wrong("event_type", format!("missing; expected one of {}", kinds.map(|(word, _)| word).join(", ")));
+        fields.wrong(
+            "event_type",
+            format!("missing; expected one of {}", kinds.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
+        );
     }
     let kind = fields.word("event_type", &kinds);
     fields.finish()?;

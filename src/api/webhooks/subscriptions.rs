@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::answer::{Data, Problem, json, stored};
-use super::super::calls::id_of;
-use super::super::fields::Fields;
+use super::super::calls::{Nothing, id_of};
+use super::super::fields::{Fields, NoQuery};
 use super::super::idempotency::{Repeatable, conflict};
 use super::super::{Api, Caller, body};
 use crate::events::FactKind;
@@ -18,10 +19,12 @@ use crate::model::SubscriptionId;
 use crate::store::{Answer, Idempotency, Once, SubscriptionState};
 
 /// A subscription; nobody is shown its secret again.
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSubscription)]
+pub struct Shown {
     id: SubscriptionId,
     webhook_url: String,
+    #[schema(inline)]
     event_type: FactKind,
     state: Standing,
     created_at: String,
@@ -29,7 +32,7 @@ struct Shown {
     dead_deliveries: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
     Active,
@@ -51,30 +54,45 @@ impl From<SubscriptionState> for Shown {
     }
 }
 
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSubscriptions)]
+pub struct Listed {
     data: Vec<Shown>,
     meta: Meta,
 }
 
 /// There is one page: an organization has few subscriptions.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSubscriptionsMeta)]
 struct Meta {
     page_size: usize,
 }
 
-pub async fn list(state: State<Arc<Api>>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
-    let State(api) = state;
+/// The organization's subscriptions, on one page.
+#[utoipa::path(
+    get, path = "/v1/webhook_subscriptions", tag = "Webhooks", operation_id = "listWebhookSubscriptions",
+    security(("key" = ["webhooks:write"])), responses((status = 200, description = "All of them", body = Listed))
+)]
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, _: NoQuery) -> Result<Response, Problem> {
     caller.needs("webhooks:write")?;
-    Fields::of_query(&uri)?.finish()?;
     let organization = caller.organization.id.clone();
     let all = api.read(move |store| store.subscriptions(&organization)).await?;
     let meta = Meta { page_size: api.webhooks.max_subscriptions };
     Ok(json(StatusCode::OK, &Listed { data: all.into_iter().map(Shown::from).collect(), meta }))
 }
 
-pub async fn get(state: State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
-    let State(api) = state;
+/// One subscription, without its secret.
+#[utoipa::path(
+    get, path = "/v1/webhook_subscriptions/{id}", tag = "Webhooks", operation_id = "getWebhookSubscription",
+    params(("id" = SubscriptionId, Path)), security(("key" = ["webhooks:write"])),
+    responses((status = 200, description = "The subscription", body = Data<Shown>))
+)]
+pub async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     caller.needs("webhooks:write")?;
     let id = id_of(&id)?;
     let organization = caller.organization.id.clone();
@@ -83,18 +101,28 @@ pub async fn get(state: State<Arc<Api>>, caller: Caller, Path(id): Path<String>)
     Ok(json(StatusCode::OK, &Data { data }))
 }
 
-#[derive(Serialize)]
-struct Deleted {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookSubscriptionDeleted)]
+pub struct Deleted {
     id: SubscriptionId,
     deleted: bool,
 }
 
+/// End a subscription, with all that is pending for it.
+///
 /// From the answer on nothing more is sent, but for a try that is under way.
+#[utoipa::path(
+    delete, path = "/v1/webhook_subscriptions/{id}", tag = "Webhooks", operation_id = "deleteWebhookSubscription",
+    params(("id" = SubscriptionId, Path)), request_body(content = Option<Nothing>, content_type = "application/json"),
+    security(("key" = ["webhooks:write"])),
+    responses((status = 200, description = "It is gone", body = Data<Deleted>))
+)]
 pub async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     repeatable: Repeatable,
     Path(id): Path<String>,
+    _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
