@@ -37,7 +37,7 @@ enum Move {
     Wait(Duration),
     /// The clock is set back.
     StepBack(Duration),
-    /// To this long before the organization's next midnight.
+    /// To this long after three seconds before the organization's next midnight.
     NearMidnight(Duration),
     Admit {
         user: usize,
@@ -114,8 +114,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let late = prop_oneof![4 => Just(0), 1 => 0..400u64];
     let one = prop_oneof![
         6 => wait.prop_map(|us| Move::Wait(Duration::from_micros(us))),
-        1 => back.prop_map(|us| Move::StepBack(Duration::from_micros(us))),
-        1 => (0..3_000_000u64).prop_map(|us| Move::NearMidnight(Duration::from_micros(us))),
+        2 => back.prop_map(|us| Move::StepBack(Duration::from_micros(us))),
+        2 => (0..5_000_000u64).prop_map(|us| Move::NearMidnight(Duration::from_micros(us))),
         10 => (0..3usize, 0..3usize, any::<bool>()).prop_map(|(user, to, browser)| Move::Admit { user, to, browser }),
         2 => call().prop_map(Move::PermitLeg),
         4 => (call(), -100..30_000i64).prop_map(|(call, micros)| Move::Extend(call, micros)),
@@ -292,7 +292,9 @@ impl World {
         match r#move {
             Move::Wait(time) => self.now = self.now + time,
             Move::StepBack(time) => self.now = self.now - time,
-            Move::NearMidnight(before) => self.now = self.now.next_midnight(&self.account.rules.zone) - before,
+            Move::NearMidnight(after) => {
+                self.now = self.now.next_midnight(&self.account.rules.zone) - Duration::from_secs(3) + after;
+            }
             Move::Declare(terms) => self.account.rules = rules(limits(&terms)),
             Move::Restart => self.restart(),
             Move::Admit { user, to, browser } => {
@@ -494,7 +496,7 @@ fn record(attempt: &Attempt, fate: Fate, ended_at: Timestamp) -> CallRecord {
 const STARTS: [&str; 3] = ["2026-03-28T22:30:00Z", "2026-10-24T21:30:00Z", "2026-05-01T21:59:00Z"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_limit_is_passed_and_nothing_is_left_over(terms in terms(), start in 0..STARTS.len(), moves in moves()) {

@@ -425,6 +425,20 @@ mod tests {
     }
 
     #[test]
+    fn yesterdays_limit_is_not_spent_twice_by_a_clock_that_is_behind() {
+        let mut ids = IdSource::new([12; 32]);
+        let mut account = account("0.03");
+        let midnight = at("2026-05-02T04:00:00Z");
+        let before = midnight - Duration::from_secs(1);
+        let yesterday = attempt(&mut ids);
+        admit(&mut account, &yesterday, before).unwrap();
+        account.settle(yesterday.call, Money::from_micros(20_000)).unwrap();
+        admit(&mut account, &attempt(&mut ids), midnight).unwrap();
+        let refused = decide_admission(&account, &attempt(&mut ids), before).map(drop);
+        assert_eq!(refused, Err(Refusal::SpendLimitExceeded { retry_after_us: 1_000_000 }));
+    }
+
+    #[test]
     fn days_have_23_or_25_hours_when_the_clocks_change() {
         let mut ids = IdSource::new([7; 32]);
         let account = account("0");
