@@ -279,15 +279,17 @@ impl Breaker {
 
     /// What the window of a call's prefix comes to with that call. An answer cannot mean that nobody answers,
     /// and so on: each breaker is asked when its own kind of call has ended.
-    fn verdict(&mut self, mark: Mark, limits: &BreakerLimits, now: Timestamp) -> Option<TripReason> {
-        let window = self.windows.get_mut(&mark.prefix)?;
-        let outside = window.partition_point(|(at, _)| now.since(*at) >= limits.window());
-        window.drain(..outside);
-        let count = |wanted| window.iter().filter(|(_, kind)| *kind == wanted).count();
-        let (short, answers) = (count(MarkKind::Short), count(MarkKind::Short) + count(MarkKind::Answered));
+    fn verdict(&self, mark: Mark, limits: &BreakerLimits, now: Timestamp) -> Option<TripReason> {
+        let window = self.windows.get(&mark.prefix)?;
+        // What lies outside stays until others push it out: a window that is made longer may take it in again, as
+        // it would after a restart.
+        let inside = window.partition_point(|(at, _)| now.since(*at) >= limits.window());
+        let count = |wanted| window.range(inside..).filter(|(_, kind)| *kind == wanted).count();
+        let (calls, short) = (window.len() - inside, count(MarkKind::Short));
+        let answers = short + count(MarkKind::Answered);
         let many_short = limits.short_answers > 0 && short >= limits.short_answers as usize && short * 2 >= answers;
-        let enough = window.len() >= limits.min_calls as usize;
-        let few = enough && answers * 100 < limits.answer_percent as usize * window.len();
+        let enough = calls >= limits.min_calls as usize;
+        let few = enough && answers * 100 < limits.answer_percent as usize * calls;
         match mark.kind {
             MarkKind::Short => many_short.then_some(TripReason::ShortAnswers),
             MarkKind::Unanswered => few.then_some(TripReason::FewAnswers),
@@ -351,6 +353,17 @@ mod tests {
         assert_eq!(end(&mut breaker, &[MarkKind::Short], 600), None, "the first has left the window");
         assert_eq!(end(&mut breaker, &[MarkKind::Short], 601), None, "so has the second");
         assert_eq!(end(&mut breaker, &[MarkKind::Short; 2], 602), Some(TripReason::ShortAnswers));
+    }
+
+    #[test]
+    fn a_window_that_is_made_longer_counts_what_it_would_count_after_a_restart() {
+        let mut breaker = Breaker::default();
+        assert_eq!(end(&mut breaker, &[MarkKind::Short; 2], 0), None);
+        assert_eq!(end(&mut breaker, &[MarkKind::Short], 700), None);
+        let mark = Mark { prefix: prefix("+13105550100"), kind: MarkKind::Short, at: after(701) };
+        let longer = BreakerLimits { window_seconds: 900, ..LIMITS };
+        let marks = breaker.watch(mark, &longer, after(701));
+        assert_eq!(marks.last().map(|mark| mark.kind), Some(MarkKind::Tripped(TripReason::ShortAnswers)));
     }
 
     #[test]
