@@ -8,10 +8,14 @@ DENY_VERSION := 0.20.2
 TOOLS := $(CURDIR)/target/tools
 # `make sim`: how long to look for a failing seed.
 SECS ?= 60
+# `make chaos`: how long; another store, made empty before, as a URL; what to do before each round.
+MINS ?= 10
+STORE ?=
+EACH_ROUND ?=
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test sdk check check-long bench sim fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
+.PHONY: help demo run test sdk check check-long bench sim chaos fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -65,6 +69,11 @@ bench: ## The table of figures, measured on this machine
 sim: ## Random seeds through the simulator for SECS seconds (60)
 	$(call step,simulating for $(SECS) s)
 	@$(CARGO) sim -- --secs $(SECS)
+
+chaos: ## Kills, drains and races under load for MINS minutes (10), the books proved after each
+	$(call step,a storm of $(MINS) minutes)
+	@$(CARGO) test --locked --test chaos -- --secs $$(( $(MINS) * 60 )) \
+	  $(if $(STORE),--store '$(STORE)') $(if $(EACH_ROUND),--each-round '$(EACH_ROUND)')
 
 # The paths of this machine stay out of the object; the sums say that it belongs to its source.
 bpf: ## Compile the kernel's part of relaying again, after a change of relay.c

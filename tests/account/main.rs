@@ -6,11 +6,15 @@ mod breakers;
 #[allow(dead_code, reason = "of the clients of tests/api, only what a listener needs")]
 mod client;
 mod command_line;
+mod erasure;
+mod hard_stop;
 mod limits;
 #[path = "../api/listener.rs"]
 #[allow(dead_code, reason = "likewise")]
 mod listener;
 mod receivers;
+mod reconciliation;
+mod restore;
 mod schemathesis;
 mod streams;
 #[path = "../support/mod.rs"]

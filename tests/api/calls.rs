@@ -182,7 +182,7 @@ fn what_is_down_is_503_with_a_time_to_come_back() {
     assert_eq!((busy.status, busy.code().as_str(), busy.header("retry-after")), (503, "unavailable", Some("1")));
     world.backend.full.store(false, Ordering::SeqCst);
     world.backend.down.store(true, Ordering::SeqCst);
-    for path in ["/v1/calls", "/v1/guardrails", &format!("/v1/calls/{id}")] {
+    for path in ["/v1/calls", "/v1/guardrails", "/v1/usage", &format!("/v1/calls/{id}")] {
         let down = world.get(path);
         assert_eq!((down.status, down.code().as_str(), down.header("retry-after")), (503, "unavailable", Some("1")));
     }

@@ -20,5 +20,6 @@ mod listener;
 mod races;
 mod streams;
 mod transport;
+mod usage;
 mod webhooks;
 mod world;

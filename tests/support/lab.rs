@@ -80,6 +80,10 @@ pub struct Settings {
     pub daily_spend_limit: &'static str,
     /// A call takes two pairs.
     pub media_ports: &'static str,
+    /// The lines of `[store]`.
+    pub store: String,
+    /// What a leg costs: lines of `[[price]]`.
+    pub price: &'static str,
     /// More lines of `[[organization]]`.
     pub organization: String,
     /// The lines of `[webrtc]` and of its `[[webrtc.turn]]`; empty without browsers.
@@ -103,6 +107,8 @@ impl Settings {
             max_calls_per_minute: 300,
             daily_spend_limit: "50.00",
             media_ports: "20000-21999",
+            store: format!("url = \"sqlite:{}\"", folder.join("revbridge.db").display()),
+            price: "per_minute = \"0.0100\"\nfirst_seconds = 60\nstep_seconds = 6",
             organization: String::new(),
             webrtc: String::new(),
             webhooks: String::new(),
@@ -133,7 +139,7 @@ listen = "{api}"
 listen = "{admin}"
 key_sha256 = "{admin_key}"
 [store]
-url = "sqlite:{store}"
+{store}
 [sip]
 listen = ["udp:{sip}"]
 [media]
@@ -157,9 +163,7 @@ uri = "sip:{destination};transport=udp"
 {credentials}
 [[price]]
 prefix = "+1"
-per_minute = "0.0100"
-first_seconds = 60
-step_seconds = 6
+{price}
 [[organization]]
 id = "acme"
 allowed_destinations = ["+1"]
@@ -182,7 +186,8 @@ scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
             api = self.api(),
             admin = self.admin(),
             sip = self.sip(),
-            store = self.folder.join("revbridge.db").display(),
+            store = self.store,
+            price = self.price,
             media_timeout = self.media_timeout_seconds,
             failure_tone = self.failure_tone_seconds,
             confirm_timeout = self.confirm_timeout_seconds,

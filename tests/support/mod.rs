@@ -12,6 +12,7 @@
 //! - [`Sipp`]: one SIPp process on one file of `sipp-scenarios/`.
 //! - [`Phone`]: a phone whose every message the test writes by hand; [`braggart`] writes all that could identify it.
 //! - [`Handset`]: a phone with a mind of its own, which remembers its dialogs.
+//! - [`Crowd`]: thousands of phones on one socket, each with the manner of its number, and what each of them saw.
 //! - [`baresip`]: a phone by somebody else, in a [`net`]work of namespaces whose [`wire`]s are captured.
 //!
 //! Deliberately absent: the crate itself. These tests know the program by its sockets alone, so they
@@ -22,6 +23,7 @@
 pub mod baresip;
 pub mod braggart;
 pub mod canary;
+pub mod crowd;
 pub mod handset;
 pub mod http;
 pub mod lab;
@@ -33,6 +35,7 @@ pub mod sipp;
 pub mod tone;
 pub mod wire;
 
+pub use crowd::{Crowd, Manner, Seen};
 pub use handset::{Habit, Handset, Stage};
 pub use http::Response;
 pub use lab::{Lab, Settings};

@@ -1,7 +1,7 @@
 //! `revbridge serve` as a process, and the API as its client sees it.
 
 use std::fs::{self, File, OpenOptions};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -50,6 +50,13 @@ impl Server {
         self.child = spawn(&self.settings);
     }
 
+    /// A signal by its name for kill(1), without waiting for what it does.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().expect("kill runs");
+        assert!(sent.success(), "{name} is delivered");
+    }
+
     /// SIGTERM: the server drains and ends by itself.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();
@@ -63,6 +70,33 @@ impl Server {
         let text = fs::read_to_string(&file).expect("the configuration is there");
         fs::write(&file, change(text)).expect("the configuration is written");
         self.reload();
+    }
+
+    /// Runs the program's own command line on this server's configuration.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_revbridge"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.settings.folder.join("config.toml"))
+            .output()
+            .expect("the program starts")
+    }
+
+    /// `revbridge audit`, beside the server or without it: what it found, with a name for each difference.
+    pub fn audit(&self) -> Value {
+        let output = self.run(&["audit", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("no audit: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.success(), report["differences"] == 0, "the exit code says the same: {report}");
+        report
+    }
+
+    /// The statement of all days around today.
+    pub fn usage(&self) -> Value {
+        // A test may run over midnight.
+        let today = self.get("/v1/usage").data()["from"].as_str().expect("a day").to_owned();
+        let year = today.get(..4).and_then(|year| year.parse::<u32>().ok()).expect("a year");
+        self.get(&format!("/v1/usage?from={year}-01-01&to={year}-12-31")).data()
     }
 
     pub fn exited(&mut self, within: Duration) -> Option<ExitStatus> {
@@ -135,6 +169,15 @@ impl Server {
 
     pub fn hang_up(&self, call: &str) -> Response {
         self.request("POST", &format!("/v1/calls/{call}/hangup"), &[], None)
+    }
+
+    /// Hangs up all of these, many at a time: each answer waits for company on the disk.
+    pub fn hang_up_all(&self, calls: &[String]) {
+        std::thread::scope(|scope| {
+            for part in calls.chunks(calls.len().div_ceil(16).max(1)) {
+                scope.spawn(|| part.iter().for_each(|call| assert_eq!(self.hang_up(call).status, 200)));
+            }
+        });
     }
 
     pub fn record(&self, call: &str) -> Value {
