@@ -9,8 +9,11 @@ pub const ADMIN_LISTEN: &str = "127.0.0.1:9090";
 pub const STORE_URL: &str = "sqlite:revbridge.db";
 /// Records are what an organization calls its history: nothing of it goes unless somebody says so.
 pub const KEEP_RECORDS: u64 = 0;
-/// Events are read once, or again after an outage; a month is longer than any that somebody did not notice.
-pub const KEEP_EVENTS: u64 = 30;
+/// Events are read once, or again after an outage. Dead letters of webhooks can be replayed for 30 days after the
+/// last of 24 hours of tries, and need them.
+pub const KEEP_EVENTS: u64 = 32;
+/// A webhook that is still being tried needs its event.
+pub const KEEP_EVENTS_LEAST: u64 = 2;
 /// Days; 0 is for ever. A century is as long.
 pub const KEEP_BOUND: RangeInclusive<u64> = 0..=36_500;
 pub const SIP_LISTEN: &str = "udp:127.0.0.1:5060";

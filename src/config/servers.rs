@@ -76,6 +76,9 @@ pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
     };
     let keep_records = days("keep_records_days", &bounds::KEEP_BOUND, bounds::KEEP_RECORDS);
     let keep_events = days("keep_events_days", &bounds::KEEP_BOUND, bounds::KEEP_EVENTS);
+    if keep_events.is_some_and(|kept| kept < Duration::from_secs(bounds::KEEP_EVENTS_LEAST * 24 * 3600)) {
+        s.wrong(s.at, "keep_events_days", "webhooks are tried for a day; expected at least 2, or 0 for ever");
+    }
     s.finish();
     path.map(|p| StoreConfig { path: p.value, keep_records, keep_events })
 }

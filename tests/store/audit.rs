@@ -104,6 +104,12 @@ fn each_kind_of_difference_is_named() {
         (Finding::AvailableBalanceDiffers, "DROP VIEW postings; CREATE VIEW postings AS SELECT id AS booking, organization, day, call, at, 'spent' AS account, 0 AS amount FROM ledger".to_owned()),
         (Finding::AnswerOfNoCall, "DELETE FROM live WHERE call = LIVE".to_owned()),
         (Finding::TokenOfNoCall, "DELETE FROM live WHERE call = LIVE".to_owned()),
+        (
+            Finding::DeliveryOfNothing,
+            "INSERT INTO delivery (subscription, receiver, lane, call, event, at, state, due)
+             SELECT 7, 1, 1, call, id, at, 'pending', at FROM journal WHERE call = CALL AND kind = 'call_completed'"
+                .to_owned(),
+        ),
     ];
     for (n, (finding, sql)) in planted.iter().enumerate() {
         let path = dir.path().join(format!("planted-{n}"));
@@ -118,7 +124,7 @@ fn each_kind_of_difference_is_named() {
 }
 
 /// As many as there are.
-const FINDINGS: usize = Finding::TokenOfNoCall as usize + 1;
+const FINDINGS: usize = Finding::DeliveryOfNothing as usize + 1;
 
 #[test]
 fn a_difference_says_where_it_is_and_what_was_expected() {

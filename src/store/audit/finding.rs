@@ -44,6 +44,7 @@ pub enum Finding {
     AvailableBalanceDiffers,
     AnswerOfNoCall,
     TokenOfNoCall,
+    DeliveryOfNothing,
 }
 
 impl Finding {
@@ -84,6 +85,9 @@ impl Finding {
             Finding::ReservedBalanceDiffers => "the account `reserved` does not hold what calls hold",
             Finding::AvailableBalanceDiffers => "the account `available` does not lack what the others hold",
             Finding::AnswerOfNoCall => "an answer to a repeated request names a call that is not there",
+            Finding::DeliveryOfNothing => {
+                "a webhook is to be told of an event, or by a subscription, that is not there"
+            }
             Finding::TokenOfNoCall => "a browser's token is of a call that is not there",
         }
     }

@@ -174,7 +174,7 @@ impl<'a> Auditor<'a> {
         self.say(Difference::of(Finding::PostingsUnbalanced).call(call).amounts(&Money::ZERO, &sum));
     }
 
-    /// An idempotency answer, or a token, that belongs to a call; `is_there`: the call is, in whatever state.
+    /// An idempotency answer, a token or a delivery, that belongs to a call; `is_there`: what it needs is.
     pub fn reference(&mut self, finding: Finding, call: CallId, is_there: bool) {
         if !is_there {
             self.say(Difference::of(finding).call(call));

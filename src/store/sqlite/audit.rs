@@ -167,6 +167,17 @@ fn references(db: &Connection, auditor: &mut Auditor<'_>) -> rusqlite::Result<()
         let call = CallId::from_bytes(row.get(0)?);
         auditor.reference(Finding::TokenOfNoCall, call, is_there(call)?);
     }
+    // What is settled may outlive its event.
+    let mut deliveries = db.prepare(
+        "SELECT call FROM delivery
+         WHERE NOT EXISTS (SELECT 1 FROM subscription WHERE subscription.id = delivery.subscription)
+            OR state = 'pending' AND event > (SELECT facts_to FROM kept)
+               AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.id = delivery.event AND amount IS NULL)",
+    )?;
+    let mut rows = deliveries.query([])?;
+    while let Some(row) = rows.next()? {
+        auditor.reference(Finding::DeliveryOfNothing, CallId::from_bytes(row.get(0)?), false);
+    }
     Ok(())
 }
 
