@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::forward::Elsewhere;
 use super::idempotency::REPLAY;
 use super::openapi::{ERRORS, ErrorCode};
 use crate::store::Answer;
+use crate::store::cluster::Peer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -63,6 +65,8 @@ struct Inner {
     message: Cow<'static, str>,
     fields: BTreeMap<String, Cow<'static, str>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The node that can do better.
+    elsewhere: Option<Elsewhere>,
 }
 
 impl Problem {
@@ -72,7 +76,8 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"revbridge\"")));
         }
-        Self(Box::new(Inner { status, code, message: message.into(), fields: BTreeMap::new(), headers }))
+        let (message, fields) = (message.into(), BTreeMap::new());
+        Self(Box::new(Inner { status, code, message, fields, headers, elsewhere: None }))
     }
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
@@ -99,6 +104,12 @@ impl Problem {
             self.0.headers.retain(|(n, _)| *n != name);
             self.0.headers.push((name, value));
         }
+        self
+    }
+
+    /// Is only answered so when that node cannot be asked.
+    pub(super) fn elsewhere(mut self, peer: Peer) -> Self {
+        self.0.elsewhere = Some(Elsewhere(peer));
         self
     }
 
@@ -130,10 +141,13 @@ struct Reason {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Inner { status, code, message, fields, headers } = *self.0;
+        let Inner { status, code, message, fields, headers, elsewhere } = *self.0;
         let doc_url = format!("/docs#error-{code}");
         let mut response = json(status, &Refused { error: Reason { code, message, fields, doc_url } });
         response.headers_mut().extend(headers);
+        if let Some(elsewhere) = elsewhere {
+            response.extensions_mut().insert(elsewhere);
+        }
         response
     }
 }

@@ -16,7 +16,7 @@ use super::fields::{Fields, NoQuery};
 use super::idempotency::{Repeatable, keep, replay};
 use super::list::as_of;
 use super::sse::LAST_EVENT_ID;
-use super::{Api, Caller, body, refusal};
+use super::{Api, Caller, body, forward, refusal};
 use crate::events::{Record, record};
 use crate::model::{CallId, CallRecord, Status};
 use crate::store::Answer;
@@ -54,6 +54,18 @@ pub fn id_of<T: FromStr>(text: &str) -> Result<T, Problem> {
 pub async fn find(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
     let organization = caller.organization.id.clone();
     api.read(move |store| store.get(&organization, call)).await?.ok_or_else(Problem::not_found)
+}
+
+/// A call that this node's switch does not have: over, or another node's.
+async fn not_here(api: &Api, caller: &Caller, call: CallId) -> Result<CallRecord, Problem> {
+    let record = find(api, caller, call).await?;
+    match record.ended_at {
+        Some(_) => Ok(record),
+        None => match api.elsewhere(call).await? {
+            Some(peer) => Err(forward::elsewhere(peer)),
+            None => Ok(record),
+        },
+    }
 }
 
 /// Nothing has to be said.
@@ -96,7 +108,7 @@ pub async fn hangup(
     let organization = caller.organization.id.clone();
     let status = match ask(&api, Command::Hangup { organization, call }).await? {
         Reply::Hangup { call: _, status } => status,
-        Reply::NotLive => find(&api, &caller, call).await?.status,
+        Reply::NotLive => not_here(&api, &caller, call).await?.status,
         Reply::Unavailable(why) => return Err(refusal::unavailable(why)),
         Reply::Dialed { .. }
         | Reply::Replayed(_)

@@ -30,6 +30,7 @@ mod docs_page;
 mod events;
 mod feed;
 mod fields;
+mod forward;
 mod guardrails;
 mod idempotency;
 mod json;
@@ -162,6 +163,7 @@ pub fn router(api: Api) -> Router {
     }
     clients
         .layer(Extension(Document::of(&described)))
+        .layer(from_fn_with_state(Arc::clone(&api), forward::forward))
         .layer(from_fn_with_state(request_id::Source::new(), request_id::label))
         .with_state(api)
 }

@@ -134,7 +134,7 @@ pub fn busy() -> Problem {
     not_now("too many requests are waiting", BUSY_RETRY_SECONDS)
 }
 
-fn not_now(message: &'static str, wait: u64) -> Problem {
+pub fn not_now(message: &'static str, wait: u64) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{message}; try again after Retry-After"))
         .retry_after(wait)
 }

@@ -16,6 +16,12 @@ pub const KEEP_EVENTS: u64 = 32;
 pub const KEEP_EVENTS_LEAST: u64 = 2;
 /// Days; 0 is for ever. A century is as long.
 pub const KEEP_BOUND: RangeInclusive<u64> = 0..=36_500;
+/// The only one.
+pub const NODE: &str = "solo";
+/// A node that is not heard for so long is dead, and its parties hear silence until then. Below 3 s a busy
+/// machine looks dead; after 60 s everybody has hung up.
+pub const LEASE: u64 = 10;
+pub const LEASE_BOUND: RangeInclusive<u64> = 3..=60;
 pub const SIP_LISTEN: &str = "udp:127.0.0.1:5060";
 pub const MEDIA_ADDRESS: &str = "127.0.0.1";
 /// 5,000 port pairs: below Linux's ephemeral ports, which start at 32768.

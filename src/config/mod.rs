@@ -12,6 +12,7 @@
 
 pub mod bounds;
 mod checks;
+mod cluster;
 mod section;
 mod servers;
 mod tenants;
@@ -41,6 +42,7 @@ pub struct Config {
     pub api: ApiConfig,
     pub admin: AdminConfig,
     pub store: StoreConfig,
+    pub cluster: ClusterConfig,
     pub sip: SipConfig,
     pub media: MediaConfig,
     /// `None`: calls come from phones only.
@@ -107,6 +109,24 @@ pub struct StoreConfig {
     pub keep_records: Option<Duration>,
     /// Events and the records that they hold; `None` for ever.
     pub keep_events: Option<Duration>,
+}
+
+impl StoreConfig {
+    /// Whether several nodes can use it.
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// One of several nodes on one store, or the only one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// No two processes have the same one at a time.
+    pub node: Arc<str>,
+    /// How other nodes reach `[api]`, without a slash at its end.
+    pub url: Option<Arc<str>>,
+    /// A node that is not heard for so long is dead.
+    pub lease: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -315,6 +335,7 @@ impl Config {
         let api = servers::api(root.table("api"));
         let admin = servers::admin(root.table("admin"));
         let store = servers::store(root.table("store"));
+        let cluster = cluster::cluster(root.table("cluster"), store.as_ref().is_none_or(StoreConfig::is_shared));
         let listeners = servers::sip(root.table("sip"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
@@ -340,6 +361,7 @@ impl Config {
             api: api?.value,
             admin: admin?.value,
             store,
+            cluster,
             sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),

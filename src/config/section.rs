@@ -265,6 +265,11 @@ impl<'p, 'd> Section<'p, 'd> {
         }
     }
 
+    /// Whether the file has this table at all.
+    pub fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|t| t.iter().any(|(k, _)| k.get_ref() == key))
     }

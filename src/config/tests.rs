@@ -38,7 +38,8 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
             let admin = ["# key_sha256", "# [[admin.key]]", "# name", "# sha256"];
-            !examples.iter().chain(&turn).chain(&admin).chain(&caps).any(|key| line.starts_with(key))
+            let cluster = ["# [cluster]", "# node", "# url", "# lease_seconds"];
+            !examples.iter().chain(&turn).chain(&admin).chain(&caps).chain(&cluster).any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
@@ -234,6 +235,16 @@ fn a_turn_secret_is_shown_to_nobody() {
     assert_eq!(&*config.webrtc.as_ref().unwrap().turn[0].secret, "s3cr3t");
     assert!(!format!("{config:?}").contains("s3cr3t"));
     assert!(Config::parse(&EXAMPLE.replace("enabled = true", "enabled = false"), "c").unwrap().webrtc.is_none());
+}
+
+#[test]
+fn a_file_of_sqlite_has_one_node() {
+    let solo = Config::parse(EXAMPLE, "c").unwrap().cluster;
+    assert_eq!((&*solo.node, solo.url, solo.lease), ("solo", None, Duration::from_secs(10)));
+    let text = "[cluster]\nnode = \"a b\"\nurl = \"https://10.0.0.1:8080/v1\"\nlease_seconds = 2\n\n[sip]";
+    let found = mistakes(&EXAMPLE.replacen("[sip]", text, 1));
+    let found: Vec<_> = found.iter().filter_map(|mistake| mistake.split_once(": ")).map(|(_, what)| what).collect();
+    insta::assert_snapshot!(found.join("\n"));
 }
 
 #[test]

@@ -164,6 +164,11 @@ pub enum Notice {
         /// What the guard found; names our own headers only.
         what: Arc<str>,
     },
+    /// Its node's lease had run out.
+    InviteWithheld {
+        call: CallId,
+        side: Side,
+    },
     TrunkHealth {
         trunk: Arc<str>,
         in_service: bool,

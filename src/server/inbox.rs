@@ -3,7 +3,8 @@
 //! ```text
 //! HTTP ── command ──▶┐
 //! store ─ committed ─┼─▶ Inbox ── wake ──▶ switch thread
-//! media ─── event ──▶┘
+//! media ─── event ──▶┤
+//! cluster ─ lease ───▶┘
 //! ```
 //!
 //! Only commands can be refused for lack of room. Answers of the store and events of the media are
@@ -16,8 +17,8 @@ use tokio::sync::oneshot;
 use super::poll::Waker;
 use crate::api::{Ask, Busy};
 use crate::media::MediaEvent;
-use crate::model::{CommitId, LegId};
-use crate::store::Committed;
+use crate::model::{CommitId, LegId, Timestamp};
+use crate::store::{Committed, Recovered};
 use crate::switch::{Command, Reply};
 
 /// Something for the switch.
@@ -26,6 +27,11 @@ pub enum Message {
     Command(Command, oneshot::Sender<Reply>),
     Committed(CommitId, Committed),
     Media(LegId, MediaEvent),
+    /// Until then this node is not taken for dead.
+    Lease(Timestamp),
+    TakeOver(Recovered),
+    /// Another process is this node now.
+    Fenced,
 }
 
 /// One queue; clones share it.

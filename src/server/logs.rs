@@ -56,11 +56,14 @@ pub fn say(notice: &Notice) {
         Notice::MaskingBlocked { call, side, method, what } => {
             error!(%call, leg = %side.letter(), method, %what, "request stopped: it held the other party's identity");
         }
+        Notice::InviteWithheld { call, side } => {
+            warn!(%call, leg = %side.letter(), "INVITE not sent: this node's lease has run out");
+        }
         Notice::TrunkHealth { trunk, in_service: true } => info!(trunk = trunk.as_ref(), "trunk in service"),
         Notice::TrunkHealth { trunk, in_service: false } => warn!(trunk = trunk.as_ref(), "trunk out of service"),
         Notice::Noise { kind } => debug!(kind = kind.as_str(), "noise"),
         Notice::CommitFailed { call } => error!(%call, "the store could not commit"),
-        Notice::CallRestored { call } => info!(%call, "call taken up after a restart"),
+        Notice::CallRestored { call } => info!(%call, "call taken up after its process ended"),
         Notice::CallPoisoned { call, what } => error!(%call, what, "broken invariant: the call was ended"),
     }
 }

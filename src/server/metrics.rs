@@ -36,7 +36,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
 fn describe() {
     describe_counter!("revbridge_calls_admitted_total", "Calls that the guardrails let in");
     describe_counter!("revbridge_calls_ended_total", "Calls by terminal status and end_reason");
-    describe_counter!("revbridge_calls_restored_total", "Calls taken up from their snapshot after a start");
+    describe_counter!(
+        "revbridge_calls_restored_total",
+        "Calls taken up from their snapshot: after a start, or of a dead node"
+    );
     describe_counter!("revbridge_calls_poisoned_total", "Calls ended by a broken invariant: each is a bug");
     describe_counter!("revbridge_refusals_total", "Refusals by guardrail, of a dial or of a later leg");
     describe_counter!("revbridge_breaker_tripped_total", "Prefixes paused because of how calls to them end, by reason");
@@ -49,6 +52,11 @@ fn describe() {
     describe_histogram!("revbridge_commit_seconds", "From handing a commit to the store to its answer");
     describe_counter!("revbridge_commits_failed_total", "Commits that the store could not make durable");
     describe_counter!("revbridge_masking_blocked_total", "Requests that the outgoing guard stopped: alert on any");
+    describe_counter!("revbridge_invites_withheld_total", "INVITEs not sent because the node's lease had run out");
+    describe_counter!("revbridge_nodes_taken_over_total", "Dead nodes of which this one took calls over");
+    describe_counter!("revbridge_fenced_total", "1 once another node has taken this one's place");
+    describe_gauge!("revbridge_nodes", "Nodes that live, this one included");
+    describe_counter!("revbridge_requests_forwarded_total", "Requests sent on to the node of their call, by answer");
     describe_counter!("revbridge_sip_noise_total", "Packets that were no message for us, by kind");
     describe_counter!("revbridge_sip_packets_total", "SIP packets by direction");
     describe_counter!("revbridge_sip_send_dropped_total", "SIP packets dropped because the send queue was full");
@@ -76,6 +84,9 @@ pub fn zero(trunks: &[Arc<Trunk>]) {
         "revbridge_calls_restored_total",
         "revbridge_calls_poisoned_total",
         "revbridge_commits_failed_total",
+        "revbridge_invites_withheld_total",
+        "revbridge_nodes_taken_over_total",
+        "revbridge_fenced_total",
     ] {
         counter!(name).absolute(0);
     }
@@ -125,6 +136,7 @@ pub fn count(notice: &Notice) {
             let leg = if side.letter() == 'A' { "A" } else { "B" };
             counter!("revbridge_masking_blocked_total", "leg" => leg, "method" => *method).increment(1);
         }
+        Notice::InviteWithheld { .. } => counter!("revbridge_invites_withheld_total").increment(1),
         Notice::TrunkHealth { trunk, in_service } => {
             gauge!("revbridge_trunk_up", "trunk" => trunk.to_string()).set(f64::from(u8::from(*in_service)));
         }
@@ -153,6 +165,19 @@ pub fn media(counts: &Counts) {
     for (path, legs) in [("kernel", counts.streams.kernel), ("userspace", counts.streams.userspace)] {
         gauge!("revbridge_media_streams", "path" => path).set(legs as f64);
     }
+}
+
+/// A look at the nodes that live: so many others.
+pub fn nodes(others: usize) {
+    gauge!("revbridge_nodes").set((others + 1) as f64);
+}
+
+pub fn taken_over() {
+    counter!("revbridge_nodes_taken_over_total").increment(1);
+}
+
+pub fn fenced() {
+    counter!("revbridge_fenced_total").increment(1);
 }
 
 /// A commit came back.

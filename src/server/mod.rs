@@ -15,6 +15,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.
 
 pub mod clock;
+mod cluster;
 mod http;
 mod inbox;
 mod logs;

@@ -3,18 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::clock::Clock;
+use super::cluster::Heart;
 use super::http::{self, Listeners, Shared};
 use super::inbox::{Inbox, Message};
 use super::media::MediaThreads;
 use super::reload::{self, Reload};
-use super::shard::{Outlets, Shard, Vitals};
+use super::shard::{Ended, Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
 use super::webhooks::{Webhooks, signing_key};
@@ -26,7 +27,7 @@ use crate::sip::EndpointConfig;
 use crate::store::sqlite::SqliteStore;
 use crate::store::tenants::Declaration;
 use crate::store::{Retention, Store, StoreDown, Tenancy as _, Upkeep as _};
-use crate::switch::{Switch, SwitchConfig};
+use crate::switch::{Input, Switch, SwitchConfig};
 
 /// Runs the server until it is told to stop and has drained. `path` is where `config` came from.
 ///
@@ -45,6 +46,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
 
     let answers = inbox.clone();
     let committed = move |all: Vec<_>| answers.post(all.into_iter().map(|(id, c)| Message::Committed(id, c)));
+    let opening = Instant::now();
     let (store, recovered) = SqliteStore::open(&config.store.path, committed)
         .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
     let store = Arc::new(store);
@@ -70,6 +72,11 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let mut switch = Switch::new(switch_config(config), IdSource::new(seed()?), clock.now());
     let mut restored = Vec::new();
     switch.restore(clock.now(), recovered, &mut restored);
+    if store.cluster().is_some() {
+        // Taking the name was the first sign of life.
+        let lease = Input::Lease(clock.now() + config.cluster.lease - opening.elapsed());
+        switch.handle(clock.now(), lease, &mut restored);
+    }
 
     let vitals = Arc::new(Vitals::default());
     let (commits, forgets) = (Arc::clone(&store), Arc::clone(&store));
@@ -98,11 +105,20 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         drain_deadline: config.calls.drain_deadline,
         draining: Arc::clone(&draining),
     };
+    let heart = Heart::start(store.clone(), &config.cluster, clock, inbox.clone()).context("cannot start a thread")?;
     let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload, webhook_key };
-    let served = serve(config, listeners, shared, signals, move || shard.run(restored));
+    let ended = serve(config, listeners, shared, signals, move || shard.run(restored));
     // Before the store closes: what was tried is written down.
     drop(webhooks);
-    served
+    drop(heart);
+    match ended? {
+        Ended::Drained => Ok(()),
+        Ended::Fenced => bail!(
+            "another process has taken the place of node {} and its calls: this one was not heard for [cluster] \
+             lease_seconds, or was started twice; start it again when it can reach its store",
+            config.cluster.node
+        ),
+    }
 }
 
 /// Starts the switch thread and serves HTTP until that thread ends.
@@ -111,8 +127,8 @@ fn serve(
     listeners: Listeners,
     shared: Shared,
     signals: Signals,
-    switch: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-) -> anyhow::Result<()> {
+    switch: impl FnOnce() -> std::io::Result<Ended> + Send + 'static,
+) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = watch::channel(());
     let switch = std::thread::Builder::new().name("switch".to_owned()).spawn(move || {
@@ -122,8 +138,7 @@ fn serve(
     })?;
     info!(api = %config.api.listen, admin = %config.admin.listen, sip = %addresses(config), "ready");
     runtime.block_on(http::serve(config, listeners, shared, signals, stopped))?;
-    switch.join().map_err(|_| anyhow!("the switch thread has panicked; start again to take the calls up"))??;
-    Ok(())
+    Ok(switch.join().map_err(|_| anyhow!("the switch thread has panicked; start again to take the calls up"))??)
 }
 
 fn addresses(config: &Config) -> String {

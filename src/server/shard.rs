@@ -52,6 +52,14 @@ impl Vitals {
     }
 }
 
+/// Why the thread ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Drained,
+    /// Another process is this node now.
+    Fenced,
+}
+
 const INBOX: u64 = u64::MAX;
 /// Packets of one socket before the others and the inbox have their turn.
 const PACKETS_PER_TURN: usize = 64;
@@ -79,7 +87,7 @@ pub struct Shard {
     housekeeping_at: Timestamp,
     /// While draining: the moment at which the thread ends whatever is left.
     drain_until: Option<Timestamp>,
-    done: bool,
+    ended: Option<Ended>,
     // Buffers that every turn uses again.
     outputs: Vec<Output>,
     messages: Vec<Message>,
@@ -123,26 +131,28 @@ impl Shard {
             pace: Pace::default(),
             housekeeping_at: clock.now(),
             drain_until: None,
-            done: false,
+            ended: None,
             outputs: Vec::new(),
             messages: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
         })
     }
 
-    /// Runs until drained. `restored` is what taking up the previous process's calls put out.
-    pub fn run(mut self, restored: Vec<Output>) -> std::io::Result<()> {
+    /// Runs until drained or fenced. `restored` is what taking up the previous process's calls put out.
+    pub fn run(mut self, restored: Vec<Output>) -> std::io::Result<Ended> {
         self.outputs = restored;
         self.carry_out();
         let mut ready = Vec::new();
-        while !self.done {
+        loop {
+            if let Some(ended) = self.ended {
+                return Ok(ended);
+            }
             if let Some(nap) = self.pace.nap(self.clock.now()) {
                 std::thread::sleep(nap);
             }
             self.poller.wait(Some(self.until_next_deadline()), &mut ready)?;
             self.turn(&ready)?;
         }
-        Ok(())
     }
 
     fn turn(&mut self, ready: &[Ready]) -> std::io::Result<()> {
@@ -189,6 +199,10 @@ impl Shard {
                     self.outlets.media.heard(leg, &event);
                     self.handle(now, Input::Media(leg, event));
                 }
+                Message::Lease(until) => self.handle(now, Input::Lease(until)),
+                Message::TakeOver(recovered) => self.handle(now, Input::TakeOver(recovered)),
+                // Whoever took over ends the calls. What else was waiting is of no use to anybody.
+                Message::Fenced => self.ended = Some(Ended::Fenced),
             }
         }
         self.messages = messages;
@@ -275,7 +289,9 @@ impl Shard {
         let Traffic { received, sent, dropped } = std::mem::take(&mut self.traffic);
         metrics::packets(received, sent, dropped);
         self.vitals.trunks_in_service.store(gauges.trunks_in_service as u64, Ordering::Relaxed);
-        self.done = self.drained(now, &gauges);
+        if self.drained(now, &gauges) {
+            self.ended = Some(Ended::Drained);
+        }
     }
 
     /// Nothing is left to end, to send or to make durable; or the time for it has run out.

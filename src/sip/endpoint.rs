@@ -16,7 +16,7 @@ use super::guard::{Forbidden, Party};
 use super::ident::Token;
 use super::leg::{Context, Facts, Known, Leg, LegSnapshot, Packet};
 use super::ping::Ping;
-use super::route::{Trunks, listener_for};
+use super::route::{Trunks, listener_for, listener_of};
 use super::wire::{Host, Message, Method, StartLine};
 use super::{EndpointAction, EndpointConfig, Flow, stray};
 use crate::config::Trunk;
@@ -159,10 +159,13 @@ impl Endpoint {
     /// Takes a leg up. It may have sent anything that a leg can have sent after that snapshot: an
     /// INVITE of which it does not know whether it left, requests up to the end of its CSeq block.
     ///
-    /// The leg goes on where it can; an end that was under way has to be commanded again.
+    /// The leg goes on where it can; an end that was under way has to be commanded again. One that spoke
+    /// from a listener which is none of ours (another node's, or one that is not configured any more) goes on
+    /// from one of ours: its peer hears the end, and what it says to the old address is lost.
     pub fn restore(&mut self, _now: Timestamp, leg: LegId, snapshot: LegSnapshot) {
         let trunk = snapshot.trunk(self.trunks.named(&snapshot.trunk));
-        self.insert(Leg::restore(leg, trunk, snapshot));
+        let listener = listener_of(&self.config.listeners, snapshot.flow);
+        self.insert(Leg::restore(leg, trunk, listener, snapshot));
     }
 
     /// The call is over for good: drop what is left of its legs.

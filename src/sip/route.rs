@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Flow;
 use super::ident::Token;
 use crate::config::{Listener, Transport, Trunk};
 use crate::model::{E164, Secret};
@@ -88,6 +89,13 @@ fn longest_prefix(trunk: &Trunk, number: &str) -> Option<usize> {
 /// Our end of a way to `target`: the same transport and the same family of addresses.
 pub fn listener_for(listeners: &[Listener], transport: Transport, target: SocketAddr) -> Option<Listener> {
     listeners.iter().find(|l| l.transport == transport && l.local.is_ipv4() == target.is_ipv4()).copied()
+}
+
+/// Our end of the way that a leg took: its own listener or, where that is none of ours, any that reaches
+/// the same peer.
+pub fn listener_of(listeners: &[Listener], flow: Flow) -> Option<Listener> {
+    let own = listeners.iter().find(|l| l.transport == flow.transport && l.local == flow.local).copied();
+    own.or_else(|| listener_for(listeners, flow.transport, flow.remote))
 }
 
 #[cfg(test)]

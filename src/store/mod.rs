@@ -14,6 +14,7 @@
 
 mod apply;
 pub mod audit;
+pub mod cluster;
 mod deliveries;
 pub mod engine;
 mod outbox;
@@ -25,6 +26,7 @@ pub mod tenants;
 mod upkeep;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
+pub use cluster::Cluster;
 pub use deliveries::{
     Backlog, Claim, ClaimantId, Deliveries, Delivery, DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryPage,
     DeliveryState, Due, Next, Once, Replay, Subscribed, Subscription, SubscriptionState, Tried,
@@ -66,6 +68,11 @@ pub trait Store: Records + Outbox + Deliveries + Statements + Tenancy + Upkeep +
 
     /// Can it be written? Tries it when the last transaction failed.
     fn ping(&self) -> Result<(), StoreDown>;
+
+    /// Where several nodes share the store.
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        None
+    }
 }
 
 /// One step of one call, durable as a whole or not at all.

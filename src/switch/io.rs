@@ -10,10 +10,10 @@ use crate::guardrails::Refusal;
 use crate::media::{BrowserOffer, MediaCommand, MediaEvent, OfferError};
 use crate::model::{
     CallId, CommitId, Confirm, ConnectionId, E164, LegId, Opener, OrganizationId, Path, RequestId, RoomName, Status,
-    Token, TokenDigest, TokenSeed, UserId,
+    Timestamp, Token, TokenDigest, TokenSeed, UserId,
 };
 use crate::sip::Flow;
-use crate::store::{Answer, Commit, Committed};
+use crate::store::{Answer, Commit, Committed, Recovered};
 
 /// All that can enter.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ pub enum Input<'a> {
     Packet(Flow, &'a [u8]),
     Committed(CommitId, Committed),
     Media(LegId, MediaEvent),
+    /// Until then nobody takes this node for dead, so until then INVITEs may leave. One that is alone never
+    /// hears of it and needs no lease.
+    Lease(Timestamp),
+    /// The calls of a node that is dead are ours now.
+    TakeOver(Recovered),
     /// A deadline that `next_timeout` named has passed.
     Timeout,
 }

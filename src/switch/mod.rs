@@ -11,6 +11,9 @@
 //! asked to be durable is answered by `Input::Committed`, and only then does the call ask for what the step
 //! allows; so nothing that follows a commit can leave before it.
 //!
+//! Several nodes are several switches. One that dies leaves its calls to another (`restore`), and one that may be
+//! taken for dead sends no INVITE (`guard`).
+//!
 //! Deliberately absent: sockets, clocks, randomness, locks; decisions about one call (`call`) or one
 //! dialog (`sip`).
 
@@ -20,6 +23,8 @@ mod dial;
 mod guard;
 mod io;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,6 +79,8 @@ pub struct Switch {
     /// Which call a browser's secret opens.
     tokens: BTreeMap<TokenDigest, CallId>,
     draining: Option<Timestamp>,
+    /// Until when INVITEs may leave, where that is limited.
+    lease: Option<Timestamp>,
 }
 
 /// A call and what the switch holds for it.
@@ -144,6 +151,7 @@ impl Switch {
             repetitions: BTreeMap::new(),
             tokens: BTreeMap::new(),
             draining: None,
+            lease: None,
         }
     }
 
@@ -153,7 +161,7 @@ impl Switch {
             Input::Packet(flow, packet) => {
                 let mut actions = Vec::new();
                 self.endpoint.packet(now, flow, packet, &mut actions);
-                self.endpoint_did(actions, out);
+                self.endpoint_did(now, actions, out);
             }
             Input::Committed(commit, committed) => {
                 if let Some(Pending { call, kind, told_before }) = self.commits.remove(&commit) {
@@ -164,6 +172,8 @@ impl Switch {
                 }
             }
             Input::Media(leg, event) => self.media(now, leg, event),
+            Input::Lease(until) => self.lease = Some(until),
+            Input::TakeOver(recovered) => self.take_over(now, recovered, out),
             Input::Timeout => self.timeout(now, out),
         }
         self.run(now, out);
@@ -179,7 +189,7 @@ impl Switch {
         if self.endpoint.next_timeout().is_some_and(|at| at <= now) {
             let mut actions = Vec::new();
             self.endpoint.timeout(now, &mut actions);
-            self.endpoint_did(actions, out);
+            self.endpoint_did(now, actions, out);
         }
         if self.draining.is_some_and(|at| at <= now) {
             self.draining = Some(Timestamp::from_micros(u64::MAX));
@@ -243,7 +253,7 @@ impl Switch {
             CallAction::Leg(side, command) => {
                 let mut actions = Vec::new();
                 self.endpoint.command(now, LegId { call: id, side }, command, &mut actions);
-                self.endpoint_did(actions, out);
+                self.endpoint_did(now, actions, out);
             }
             CallAction::Media(side, command) => self.media_command(LegId { call: id, side }, command, out),
             CallAction::Offered(offered) => self.offered(id, offered, out),
@@ -254,11 +264,11 @@ impl Switch {
         }
     }
 
-    fn endpoint_did(&mut self, actions: Vec<EndpointAction>, out: &mut Vec<Output>) {
+    fn endpoint_did(&mut self, now: Timestamp, actions: Vec<EndpointAction>, out: &mut Vec<Output>) {
         for action in actions {
             match action {
                 EndpointAction::Transmit { leg, flow, bytes, request } => {
-                    if !request || self.may_leave(leg, &bytes, out) {
+                    if !request || self.may_leave(now, leg, &bytes, out) {
                         out.push(Output::Transmit(flow, bytes));
                     }
                 }

@@ -1,4 +1,4 @@
-//! A start after an end that nobody announced.
+//! Calls whose process ended without a word: our own of before, or those of a node that is dead.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,45 @@ use crate::events::Notice;
 use crate::model::{LegId, Side, Timestamp};
 use crate::store::Unfinished;
 
+/// Whose process left a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Ours of before, which used our ports.
+    Here,
+    /// Another node's.
+    Elsewhere,
+}
+
 impl Switch {
     /// Takes up what the previous process left. Once, before the first [`Switch::handle`].
     pub fn restore(&mut self, now: Timestamp, recovered: Recovered, out: &mut Vec<Output>) {
+        self.take_up_all(now, Left::Here, recovered, out);
+    }
+
+    /// Takes up what a node left that is dead. At any time.
+    pub(super) fn take_over(&mut self, now: Timestamp, recovered: Recovered, out: &mut Vec<Output>) {
+        self.take_up_all(now, Left::Elsewhere, recovered, out);
+    }
+
+    fn take_up_all(&mut self, now: Timestamp, left: Left, recovered: Recovered, out: &mut Vec<Output>) {
         let last_alive = recovered.last_alive.unwrap_or(now);
         for unfinished in recovered.calls {
-            self.take_up(now, last_alive, unfinished, out);
+            // One that is here already goes on as it is.
+            if !self.calls.contains_key(&unfinished.call) {
+                self.take_up(now, last_alive, left, unfinished, out);
+            }
         }
         self.run(now, out);
     }
 
-    fn take_up(&mut self, now: Timestamp, last_alive: Timestamp, unfinished: Unfinished, out: &mut Vec<Output>) {
+    fn take_up(
+        &mut self,
+        now: Timestamp,
+        last_alive: Timestamp,
+        left: Left,
+        unfinished: Unfinished,
+        out: &mut Vec<Output>,
+    ) {
         let id = unfinished.call;
         let Ok(kept) = serde_json::from_slice::<Kept>(&unfinished.snapshot) else {
             return out.push(Output::Notice(Notice::CallPoisoned { call: id, what: "its snapshot cannot be read" }));
@@ -32,12 +60,8 @@ impl Switch {
         let told = Some(unfinished.record.status);
         let mut actions = Vec::new();
         let call = Call::restore(now, last_alive, kept.call, unfinished.record, &mut actions);
-        // Late packets of the old process's audio must not meet a new call.
-        let plan = call.plan();
-        for pair in [plan.user_leg.port, plan.destination_leg.port].into_iter().flatten() {
-            if self.ports.claim(pair) {
-                self.ports.release(now, pair);
-            }
+        if left == Left::Here {
+            self.rest_ports(now, &call);
         }
         let entry = Entry {
             call,
@@ -58,5 +82,15 @@ impl Switch {
             self.act(now, id, action, out);
         }
         self.reschedule(id);
+    }
+
+    /// Late packets of the old process's audio must not meet a new call.
+    fn rest_ports(&mut self, now: Timestamp, call: &Call) {
+        let plan = call.plan();
+        for pair in [plan.user_leg.port, plan.destination_leg.port].into_iter().flatten() {
+            if self.ports.claim(pair) {
+                self.ports.release(now, pair);
+            }
+        }
     }
 }

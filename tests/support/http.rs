@@ -40,22 +40,56 @@ pub fn request(
     headers: &[(&str, &str)],
     body: Option<&Value>,
 ) -> io::Result<Response> {
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let mut headers = headers.to_vec();
+    if !body.is_empty() {
+        headers.push(("Content-Type", "application/json"));
+    }
+    send(to, method, path, &headers, &body)
+}
+
+/// The same, with a body of any type.
+pub fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Response> {
+    let mut stream = ask(to, method, path, headers, body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::other("not an HTTP answer"))
+}
+
+fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
-    let body = body.map(Value::to_string).unwrap_or_default();
-    if !body.is_empty() {
-        head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    } else if method == "POST" {
-        head += "Content-Length: 0\r\n";
+    if !body.is_empty() || method == "POST" {
+        head += &format!("Content-Length: {}\r\n", body.len());
     }
-    stream.write_all((head + "\r\n" + &body).as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::other("not an HTTP answer"))
+    stream.write_all((head + "\r\n" + body).as_bytes())?;
+    Ok(stream)
+}
+
+/// An answer that is read as it comes.
+pub struct Stream(TcpStream, String);
+
+pub fn open(to: SocketAddr, method: &str, path: &str, secret: &str) -> Stream {
+    let bearer = format!("Bearer {secret}");
+    let stream = ask(to, method, path, &[("Authorization", &bearer)], "").expect("the server takes a connection");
+    Stream(stream, String::new())
+}
+
+impl Stream {
+    /// Reads until these words have come; all that has come so far.
+    pub fn until(&mut self, words: &str) -> &str {
+        while !self.1.contains(words) {
+            let mut chunk = [0; 4_096];
+            let read = self.0.read(&mut chunk).unwrap_or(0);
+            assert!(read > 0, "no {words:?} in {}", self.1);
+            self.1 += &String::from_utf8_lossy(&chunk[..read]);
+        }
+        &self.1
+    }
 }
 
 fn parse(text: &str) -> Option<Response> {

@@ -12,7 +12,7 @@ use super::super::answer::{Problem, Refused};
 use super::super::calls::id_of;
 use super::super::{Api, body};
 use super::answers;
-use super::secret::{Opening, Returning, ask, browsers, find};
+use super::secret::{Opening, Returning, ask, browsers, find, not_here};
 use crate::config::TurnServer;
 use crate::media::{BrowserOffer, OfferError};
 use crate::model::{CallId, ConnectionId, Path, RoomName, Timestamp};
@@ -94,6 +94,10 @@ async fn open(
             }
             relays(api, call, headers)?;
             Ok(response)
+        }
+        BrowserReply::Unknown => {
+            not_here(api, token.0).await?;
+            Err(answers::refused(BrowserReply::Unknown))
         }
         other => Err(answers::refused(other)),
     }

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use super::super::Api;
 use super::super::answer::Problem;
 use super::super::auth::bearer_of;
+use super::super::forward;
 use super::BrowserApi;
 use super::answers;
 use crate::model::{TokenDigest, TokenKind};
@@ -69,12 +70,24 @@ impl Returning {
         }
     }
 
-    /// `None` when the switch does not know the secret.
+    /// `None` when no switch knows the secret.
     pub async fn try_ask(self, api: &Api, command: BrowserCommand) -> Result<Option<BrowserReply>, Problem> {
-        Ok(match ask(api, self.0, command).await? {
-            BrowserReply::Unknown => None,
-            reply => Some(reply),
-        })
+        match ask(api, self.0, command).await? {
+            BrowserReply::Unknown => not_here(api, self.0).await.map(|()| None),
+            reply => Ok(Some(reply)),
+        }
+    }
+}
+
+/// Sends a request on whose call another node has.
+pub async fn not_here(api: &Api, digest: TokenDigest) -> Result<(), Problem> {
+    if api.store.cluster().is_none() {
+        return Ok(());
+    }
+    let Some(state) = find(api, digest).await? else { return Ok(()) };
+    match api.elsewhere(state.call).await? {
+        Some(peer) => Err(forward::elsewhere(peer)),
+        None => Ok(()),
     }
 }
 

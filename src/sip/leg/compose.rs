@@ -158,7 +158,7 @@ impl Facts {
     }
 
     pub fn contact(&self, writer: &mut Writer<'_>) {
-        let uri = Shown(self.shown, self.advertised.into());
+        let uri = Shown(self.shown, self.sent_by.into());
         writer.header(HeaderName::Contact, Address { display: None, uri, tag: None });
     }
 
@@ -172,7 +172,8 @@ impl Facts {
             Some(uri) => Writer::request(buffer, head.method, uri),
             None => Writer::request(buffer, head.method, Callee(self)),
         };
-        let sent_by = HostPort::from(self.advertised);
+        // RFC 3261 §17.2.3: without a dialog it belongs to the INVITE's transaction, which its Via must match.
+        let sent_by = HostPort::from(if head.dialog.is_some() { self.sent_by } else { self.advertised });
         writer.header(HeaderName::Via, format_args!("SIP/2.0/UDP {sent_by};branch={};rport", Branch(head.branch)));
         writer.header(HeaderName::MaxForwards, MAX_FORWARDS);
         let from = Shown(self.shown, self.advertised.ip().into());

@@ -69,8 +69,12 @@ pub struct Facts {
     /// Every message of the leg takes this way, whatever Contact or Record-Route say: a peer names
     /// URIs, never addresses that we send to (hostile.md). And nothing is heard that comes another way.
     pub flow: Flow,
-    /// Our address for Via and Contact.
+    /// Our address as the INVITE named it, in its Via and From. CANCEL repeats it (RFC 3261 §9.1), also from
+    /// another node.
     pub advertised: SocketAddr,
+    /// Our address for Via of every later request, and for Contact: the same, unless another node has taken
+    /// the leg over.
+    pub sent_by: SocketAddr,
     pub to: E164,
     pub shown: E164,
     pub call_id: Token,
@@ -90,7 +94,7 @@ impl Facts {
         let flow = Flow { transport: trunk.transport, local, remote: trunk.target };
         let call_id = Token::derive(secret, "call-id", &[]);
         let local_tag = Token::derive(secret, "tag", &[]);
-        Self { id, secret, trunk, flow, advertised, to, shown, call_id, local_tag }
+        Self { id, secret, trunk, flow, advertised, sent_by: advertised, to, shown, call_id, local_tag }
     }
 }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::compose::Authorization;
 use super::dialog::Dialog;
 use super::{Facts, Invite, Leg, Phase};
-use crate::config::Trunk;
+use crate::config::{Listener, Trunk};
 use crate::model::{E164, LegId, Secret};
 use crate::sip::Flow;
 use crate::sip::transaction::InviteClient;
@@ -29,7 +29,7 @@ pub struct LegSnapshot {
     secret: Secret,
     pub(in crate::sip) trunk: Arc<str>,
     host: Arc<str>,
-    flow: Flow,
+    pub(in crate::sip) flow: Flow,
     advertised: SocketAddr,
     to: E164,
     shown: E164,
@@ -128,10 +128,13 @@ impl Leg {
         }
     }
 
-    /// `trunk` is the one that the snapshot names.
-    pub fn restore(id: LegId, trunk: Arc<Trunk>, snapshot: LegSnapshot) -> Self {
+    /// `trunk` is the one that the snapshot names, `listener` our end of the way to it: the one of the
+    /// snapshot's flow, or another where that was a socket of another node.
+    pub fn restore(id: LegId, trunk: Arc<Trunk>, listener: Option<Listener>, snapshot: LegSnapshot) -> Self {
         let LegSnapshot { secret, flow, advertised, to, shown, .. } = snapshot;
-        let mut leg = Leg::new(Facts::new(id, secret, trunk, flow.local, advertised, to, shown));
+        let (local, sent_by) = listener.map_or((flow.local, advertised), |l| (l.local, l.advertised));
+        let facts = Facts::new(id, secret, trunk, local, advertised, to, shown);
+        let mut leg = Leg::new(Facts { sent_by, ..facts });
         leg.cseq = snapshot.cseq_block_end;
         leg.early = snapshot.early;
         leg.dialog = snapshot.dialog;
