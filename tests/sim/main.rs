@@ -150,9 +150,9 @@ fn explore(until: Instant, seeds: u64) -> (Tally, u64, Option<u64>) {
 }
 
 fn report(tally: &Tally, seeds: u64, mutants: usize) {
-    let Tally { calls, invites, answered, browsers, crashes, packets, lost, .. } = tally;
+    let Tally { calls, invites, answered, browsers, crashes, take_overs, packets, lost, .. } = tally;
     println!(
-        "sim: {seeds} seeds, {calls} calls, {invites} INVITEs, {answered} answered, {browsers} browsers, {crashes} crashes, \
+        "sim: {seeds} seeds, {calls} calls, {invites} INVITEs, {answered} answered, {browsers} browsers, {crashes} crashes, {take_overs} take-overs, \
          {packets} packets, {lost} lost, {mutants} mutants found"
     );
     // What `scripts/test` adds up.
@@ -213,6 +213,7 @@ impl Tally {
         self.answered += other.answered;
         self.browsers += other.browsers;
         self.crashes += other.crashes;
+        self.take_overs += other.take_overs;
         self.packets += other.packets;
         self.lost += other.lost;
         self.steps += other.steps;

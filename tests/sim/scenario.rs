@@ -109,6 +109,8 @@ pub struct MediaPlan {
 pub struct Crash {
     pub when: CrashPoint,
     pub down: Duration,
+    /// What it leaves is taken over by another node, after so long; it does not come back.
+    pub elsewhere: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -139,11 +141,14 @@ impl Scenario {
             drain: rng.chance(100).then(|| rng.millis(5_000, 60_000)),
             ping: rng.chance(250).then(|| rng.millis(1_000, 30_000)),
         };
-        // The seeds that found something before there were browsers still mean the same worlds.
+        // The seeds that found something before there were browsers, or other nodes, still mean the same worlds.
         if !REGRESSIONS.contains(&seed) {
             let rng = &mut rng.fork();
             for call in &mut world.calls {
                 call.browser = rng.chance(350).then(|| BrowserPlan::new(rng));
+            }
+            for crash in &mut world.crashes {
+                crash.elsewhere = rng.chance(300);
             }
         }
         world
@@ -184,6 +189,7 @@ fn crashes(rng: &mut Rng) -> Vec<Crash> {
                 CrashPoint::At(rng.millis(500, 90_000))
             },
             down: if rng.chance(800) { rng.millis(20, 3_000) } else { rng.millis(3_000, 45_000) },
+            elsewhere: false,
         })
         .collect()
 }

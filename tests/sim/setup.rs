@@ -1,7 +1,7 @@
 //! The configuration of the simulated server, its organizations and its numbers.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,11 @@ use crate::scenario::{CallPlan, Numbers, OrganizationPlan};
 /// Few enough to run out of them.
 pub const PORT_PAIRS: usize = 16;
 pub const REST: Duration = Duration::from_secs(5);
-const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)), 5060);
+
+/// Where a node listens; the first is node 0.
+pub fn server(node: u8) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(10, 9, 0, 1 + node).into(), 5060)
+}
 
 pub fn home(side: Side) -> Home {
     match side {
@@ -31,18 +35,18 @@ pub fn home(side: Side) -> Home {
     }
 }
 
-pub fn flow(side: Side) -> Flow {
+pub fn flow(side: Side, node: u8) -> Flow {
     let ip = match side {
         Side::User => Ipv4Addr::new(192, 0, 2, 10),
         Side::Destination => Ipv4Addr::new(198, 51, 100, 20),
     };
-    Flow { transport: Transport::Udp, local: SERVER, remote: SocketAddr::new(ip.into(), 5060) }
+    Flow { transport: Transport::Udp, local: server(node), remote: SocketAddr::new(ip.into(), 5060) }
 }
 
 /// Somebody off the path.
-pub fn stranger() -> Flow {
+pub fn stranger(node: u8) -> Flow {
     let remote = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 5060);
-    Flow { remote, ..flow(Side::User) }
+    Flow { remote, ..flow(Side::User, node) }
 }
 
 fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
@@ -50,7 +54,7 @@ fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
         Side::User => ("a", vec!["+1".to_owned()]),
         Side::Destination => ("b", vec!["+44".to_owned(), "+49".to_owned()]),
     };
-    let target = flow(side).remote;
+    let target = flow(side, 0).remote;
     Arc::new(Trunk {
         name: name.into(),
         host: target.ip().to_string().into(),
@@ -70,16 +74,17 @@ fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
     })
 }
 
-pub fn config(ping: Option<Duration>) -> SwitchConfig {
+pub fn config(ping: Option<Duration>, node: u8) -> SwitchConfig {
+    let server = server(node);
     SwitchConfig {
         endpoint: EndpointConfig {
-            listeners: vec![Listener { transport: Transport::Udp, local: SERVER, advertised: SERVER }],
+            listeners: vec![Listener { transport: Transport::Udp, local: server, advertised: server }],
             trunks: Side::BOTH.map(|side| trunk(side, ping)).to_vec(),
             product: "revbridge".into(),
         },
         media: MediaConfig {
-            address: SERVER.ip(),
-            advertised: SERVER.ip(),
+            address: server.ip(),
+            advertised: server.ip(),
             ports: (20_000, 19_999 + 2 * PORT_PAIRS as u16),
             rest: REST,
             timeout: Duration::from_secs(20),

@@ -48,6 +48,11 @@ impl Shell {
         self.failed = 0;
     }
 
+    /// From now on these are the sockets of another node.
+    pub fn elsewhere(&mut self) {
+        self.closed.clear();
+    }
+
     pub fn open(&self) -> usize {
         self.streams.len()
     }

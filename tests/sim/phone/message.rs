@@ -9,6 +9,8 @@ pub struct Incoming {
     pub message: SipMessage,
     pub call_id: String,
     pub branch: String,
+    /// Of the top Via.
+    pub sent_by: String,
     pub from_tag: String,
     pub to_tag: Option<String>,
     pub cseq: u32,
@@ -26,6 +28,7 @@ impl Incoming {
         let cseq = message.cseq_header().map_err(text)?.typed().map_err(text)?;
         Ok(Self {
             call_id: message.call_id_header().map_err(text)?.value().to_owned(),
+            sent_by: via.uri.host_with_port.to_string(),
             branch: via.branch().ok_or("Via without a branch")?.value().to_owned(),
             from_tag: from.tag().ok_or("From without a tag")?.value().to_owned(),
             to_tag: to.tag().map(|tag| tag.value().to_owned()),

@@ -139,6 +139,7 @@ pub struct Phone {
     call_id: String,
     invite: Request,
     branch: String,
+    sent_by: String,
     cseq: u32,
     server_tag: String,
     stage: Stage,
@@ -169,6 +170,7 @@ impl Phone {
             call_id: invite.call_id.clone(),
             invite: request.clone(),
             branch: invite.branch.clone(),
+            sent_by: invite.sent_by.clone(),
             cseq: invite.cseq,
             server_tag: invite.from_tag.clone(),
             stage: Stage::Ringing,
@@ -250,6 +252,11 @@ impl Phone {
 
     pub fn call_id(&self) -> &str {
         &self.call_id
+    }
+
+    /// Of the INVITE that counts.
+    pub fn invite_branch(&self) -> &str {
+        &self.branch
     }
 
     /// Did this phone send a request with this branch?

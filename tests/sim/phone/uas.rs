@@ -73,6 +73,7 @@ impl Phone {
             self.check_credentials(request, fx);
             self.invite = request.clone();
             self.branch = message.branch.clone();
+            self.sent_by = message.sent_by.clone();
             self.cseq = message.cseq;
             self.last_response = None;
             self.begin(fx);
@@ -244,7 +245,8 @@ impl Phone {
         if self.is_silent() {
             return;
         }
-        if message.branch != self.branch {
+        // RFC 3261 §17.2.3.
+        if (&message.branch, &message.sent_by) != (&self.branch, &self.sent_by) {
             return fx.send(response(request, 481, None, &[], None));
         }
         let tag = self.dialogs[0].tag.clone();

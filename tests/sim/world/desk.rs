@@ -145,7 +145,11 @@ impl World {
                 let wait = if known(&dialog.tag) { ORPHAN } else { ORPHAN + T2 };
                 (wait, Some(fork))
             });
-            for (wait, fork) in ringing.into_iter().chain(talking) {
+            // An answer is repeated to the node that sent the INVITE. When that is dead, its phone gives up by itself.
+            let asked_by = self.sources.get(&(key.0, phone.invite_branch().to_owned(), "INVITE".to_owned()));
+            let is_heard = asked_by == Some(&self.node);
+            let told = ringing.into_iter().chain(talking).filter(|(wait, _)| is_heard || *wait == ORPHAN);
+            for (wait, fork) in told {
                 let audit = Event::Audit { life: self.life, phone: key.clone(), fork };
                 self.sequence += 1;
                 self.queue.insert((self.now + wait + round_trip, self.sequence), audit);

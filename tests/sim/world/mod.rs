@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! next event or timeout ─▶ Switch::handle ─▶ outputs, one by one ─▶ network, disk, media, clients
-//!          ▲                                   └─ a crash may fall between any two ─▶ restore  │
+//!          ▲                                   └─ a crash may fall between any two ─▶ restore, or another takes over  │
 //!          └────────────────────────────── events in the future ◀──────────────────────────────┘
 //! ```
 
@@ -43,7 +43,8 @@ const ORPHAN: Duration = Duration::from_secs(1);
 /// What is still to happen. Events of a process carry the number of its life and die with it.
 #[derive(Debug)]
 enum Event {
-    ToPhone(Side, Rc<Incoming>),
+    /// From this node.
+    ToPhone(Side, u8, Rc<Incoming>),
     ToSwitch(Flow, Rc<[u8]>),
     Phone(Side, String, Timer),
     Written,
@@ -64,7 +65,7 @@ enum Event {
     },
     Ask(Request),
     Lower(usize),
-    Crash(Duration),
+    Crash(Crash),
     Start,
     /// A while after a start: this phone must have been told that its call is over.
     Audit {
@@ -84,6 +85,8 @@ pub struct Tally {
     /// Browsers that came in with their token.
     pub browsers: u64,
     pub crashes: u64,
+    /// Of these, by another node.
+    pub take_overs: u64,
     pub packets: u64,
     pub lost: u64,
     pub steps: u64,
@@ -96,6 +99,12 @@ pub struct World {
     sequence: u64,
     switch: Option<Switch>,
     life: u32,
+    /// Which node it is.
+    node: u8,
+    /// This life took another node's calls over.
+    took_over: bool,
+    /// Where each request came from: the phone's answers go there (RFC 3581).
+    sources: BTreeMap<(Side, String, String), u8>,
     outputs: u64,
     crashes: Vec<Crash>,
     timeouts: (u64, u32),
@@ -125,6 +134,9 @@ impl World {
             sequence: 0,
             switch: None,
             life: 0,
+            node: 0,
+            took_over: false,
+            sources: BTreeMap::new(),
             outputs: 0,
             crashes: scenario.crashes.clone(),
             timeouts: (0, 0),
@@ -165,7 +177,7 @@ impl World {
         }
         for crash in self.scenario.crashes.clone() {
             if let CrashPoint::At(at) = crash.when {
-                self.after(at, Event::Crash(crash.down));
+                self.after(at, Event::Crash(crash));
             }
         }
         if let Some(at) = self.scenario.drain {
@@ -234,7 +246,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::ToPhone(side, message) => self.deliver(side, &message),
+            Event::ToPhone(side, node, message) => self.deliver(side, node, &message),
             Event::ToSwitch(flow, bytes) => self.arrive(flow, &bytes),
             Event::Phone(side, call_id, timer) => {
                 self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
@@ -250,7 +262,7 @@ impl World {
             Event::Committed { .. } | Event::Media { .. } | Event::FalseUp { .. } => {}
             Event::Ask(request) => self.ask(request),
             Event::Lower(index) => self.lower(index),
-            Event::Crash(down) => self.crash(down),
+            Event::Crash(crash) => self.crash(&crash),
             Event::Start => self.start(),
             Event::Audit { life, phone, fork } if life == self.life => self.audit(&phone, fork),
             Event::Audit { .. } => {}

@@ -31,27 +31,39 @@ impl World {
         }
         self.life += 1;
         self.outputs = 0;
-        let mut switch = Switch::new(setup::config(self.scenario.ping), IdSource::new(self.rng.bytes()), self.now);
+        let config = setup::config(self.scenario.ping, self.node);
+        let mut switch = Switch::new(config, IdSource::new(self.rng.bytes()), self.now);
         let mut outputs = Vec::new();
         let recovered = self.disk.recover();
-        self.trace.say(self.now, || format!("START    {} calls to take up", recovered.calls.len()));
-        switch.restore(self.now, recovered, &mut outputs);
+        let node = self.node;
+        self.trace.say(self.now, || format!("START    node {node}, {} calls to take up", recovered.calls.len()));
+        if self.took_over {
+            switch.handle(self.now, Input::TakeOver(recovered), &mut outputs);
+        } else {
+            switch.restore(self.now, recovered, &mut outputs);
+        }
         self.switch = Some(switch);
         self.announce_audits();
         self.perform(outputs);
     }
 
-    pub(super) fn crash(&mut self, down: Duration) {
+    pub(super) fn crash(&mut self, &Crash { down, elsewhere, .. }: &Crash) {
         if self.healthy() || self.switch.take().is_none() {
             return;
         }
-        self.trace.say(self.now, || format!("CRASH    down for {down:?}"));
+        self.trace.say(self.now, || format!("CRASH    down for {down:?}, back elsewhere: {elsewhere}"));
+        self.took_over = elsewhere;
+        self.node += u8::from(elsewhere);
+        self.tally.take_overs += u64::from(elsewhere);
         self.tally.crashes += 1;
         self.life += 1;
         for written in self.disk.crash(self.now) {
             self.durable(&written);
         }
         self.shell.crash(self.now);
+        if elsewhere {
+            self.shell.elsewhere();
+        }
         self.browsers.values_mut().for_each(Browser::crash);
         for request in self.clients.crash() {
             let again = match request {
@@ -77,7 +89,7 @@ impl World {
             let dies = |c: &Crash| matches!(c.when, CrashPoint::Output(n) if n <= self.outputs);
             if let Some(at) = self.crashes.iter().position(dies).filter(|_| !self.healthy()) {
                 let crash = self.crashes.remove(at);
-                return self.crash(crash.down);
+                return self.crash(&crash);
             }
             self.execute(output);
         }

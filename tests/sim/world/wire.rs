@@ -16,12 +16,12 @@ use crate::setup;
 
 impl World {
     pub(super) fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
-        if flow == setup::stranger() {
+        if flow == setup::stranger(self.node) {
             let answers = bytes.starts_with(b"SIP/2.0 ");
             return self.checks.unless(answers, Check::Protocol, || "a request to a stranger".to_owned());
         }
-        let Some(side) = Side::BOTH.into_iter().find(|side| setup::flow(*side) == flow) else {
-            return self.checks.fail(Check::Protocol, format!("a packet to {}", flow.remote));
+        let Some(side) = Side::BOTH.into_iter().find(|side| setup::flow(*side, self.node) == flow) else {
+            return self.checks.fail(Check::Protocol, format!("a packet from {} to {}", flow.local, flow.remote));
         };
         let bytes = self.tamper(side, bytes);
         // rsip knows no other methods than its own.
@@ -42,11 +42,15 @@ impl World {
         }
         let message = Rc::new(message);
         for wait in self.network.carry(self.healthy()) {
-            self.after(wait, Event::ToPhone(side, message.clone()));
+            self.after(wait, Event::ToPhone(side, self.node, message.clone()));
         }
     }
 
     pub(super) fn arrive(&mut self, flow: Flow, bytes: &[u8]) {
+        if flow.local != setup::server(self.node) {
+            // To a node that is dead.
+            return;
+        }
         let provisional = bytes.starts_with(b"SIP/2.0 1") && self.switch.is_some();
         if let Some(message) = provisional.then(|| Incoming::read(bytes).ok()).flatten() {
             self.checks.wire.rings(message.call_id);
@@ -74,7 +78,10 @@ impl World {
         }
     }
 
-    pub(super) fn deliver(&mut self, side: Side, message: &Incoming) {
+    pub(super) fn deliver(&mut self, side: Side, node: u8, message: &Incoming) {
+        if message.request().is_some() {
+            self.sources.insert((side, message.branch.clone(), message.method.to_string()), node);
+        }
         let known = self.phones.contains_key(&(side, message.call_id.clone()));
         match message.request() {
             Some(request) if !known => self.deliver_new(side, message, request),
@@ -147,11 +154,25 @@ impl World {
         let overheard = self.network.is_overheard(self.healthy());
         if let Some(forged) = overheard.then(|| nonsense::forgery(&bytes)).flatten() {
             self.trace.say(self.now, || "S ◀─ stranger".to_owned());
-            self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(), forged.into()));
+            self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(self.node), forged.into()));
         }
+        let flow = setup::flow(side, self.addressee(side, &bytes));
         let bytes: Rc<[u8]> = bytes.into();
         for wait in self.network.carry(self.healthy()) {
-            self.after(wait, Event::ToSwitch(setup::flow(side), bytes.clone()));
+            self.after(wait, Event::ToSwitch(flow, bytes.clone()));
+        }
+    }
+
+    /// Which node a phone's message goes to: an answer to where its request came from, a request to the Contact
+    /// that was named; nonsense to whoever lives.
+    fn addressee(&self, side: Side, bytes: &[u8]) -> u8 {
+        let Ok(message) = Incoming::read(bytes) else { return self.node };
+        match message.request() {
+            None => self.sources.get(&(side, message.branch, message.method.to_string())).copied().unwrap_or(self.node),
+            Some(request) => {
+                let host = request.uri.host().to_string();
+                (0..self.node).find(|node| setup::server(*node).ip().to_string() == host).unwrap_or(self.node)
+            }
         }
     }
 }
