@@ -13,6 +13,7 @@
 pub mod bounds;
 mod checks;
 mod cluster;
+mod database;
 mod section;
 mod servers;
 mod tenants;
@@ -22,6 +23,7 @@ mod trunks;
 mod webhooks;
 mod webrtc;
 
+pub use database::{Password, PostgresUrl, StoreUrl, Tls};
 pub use section::{ConfigErrors, Problem};
 pub use tenants::{DEMO_KEY, SCOPES};
 pub use trunks::{id, prefix};
@@ -103,8 +105,7 @@ pub struct AdminKey {
 
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The SQLite file.
-    pub path: PathBuf,
+    pub url: StoreUrl,
     /// Records of calls that are over, from their creation; `None` for ever.
     pub keep_records: Option<Duration>,
     /// Events and the records that they hold; `None` for ever.

@@ -1,11 +1,11 @@
 //! What the process itself opens: `[api]`, `[admin]`, `[store]`, `[sip]`, `[media]`, `[calls]`, `[log]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds;
+use super::database;
 use super::section::{At, Section};
 use super::tenants::sha256;
 use super::trunks::id;
@@ -65,11 +65,7 @@ fn admin_name(text: &str) -> Result<Arc<str>, String> {
 }
 
 pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
-    let path = s.parsed_or("url", bounds::STORE_URL, |url| match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() && !path.contains('\0') => Ok(PathBuf::from(path)),
-        Some(("postgres" | "postgresql", _)) => Err("PostgreSQL comes in a later release; use sqlite:FILE"),
-        Some(_) | None => Err("expected sqlite:FILE, such as sqlite:revbridge.db"),
-    });
+    let url = s.parsed_or("url", bounds::STORE_URL, database::url);
     let mut days = |key, bound, default| {
         let days = s.whole(key, bound).unwrap_or(default);
         (days > 0).then(|| Duration::from_secs(days * 24 * 3600))
@@ -80,7 +76,7 @@ pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
         s.wrong(s.at, "keep_events_days", "webhooks are tried for a day; expected at least 2, or 0 for ever");
     }
     s.finish();
-    path.map(|p| StoreConfig { path: p.value, keep_records, keep_events })
+    url.map(|url| StoreConfig { url: url.value, keep_records, keep_events })
 }
 
 /// All listeners that could be read; a mistake was noted when there is none.

@@ -24,9 +24,8 @@ use crate::api::AdminKeys;
 use crate::config::Config;
 use crate::model::IdSource;
 use crate::sip::EndpointConfig;
-use crate::store::sqlite::SqliteStore;
 use crate::store::tenants::Declaration;
-use crate::store::{Retention, Store, StoreDown, Tenancy as _, Upkeep as _};
+use crate::store::{Retention, Store, StoreDown, open};
 use crate::switch::{Input, Switch, SwitchConfig};
 
 /// Runs the server until it is told to stop and has drained. `path` is where `config` came from.
@@ -47,9 +46,8 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let answers = inbox.clone();
     let committed = move |all: Vec<_>| answers.post(all.into_iter().map(|(id, c)| Message::Committed(id, c)));
     let opening = Instant::now();
-    let (store, recovered) = SqliteStore::open(&config.store.path, committed)
-        .with_context(|| format!("cannot open the store {} ([store] url)", config.store.path.display()))?;
-    let store = Arc::new(store);
+    let (store, recovered) = open::open(&config.store, &config.cluster.node, committed)
+        .with_context(|| format!("cannot open the store {} ([store] url)", config.store.url))?;
     store.keep(Retention::from(&config.store));
     let clock = Clock::start(recovered.last_alive);
     let skipped = store.declare(Declaration::from(config), clock.now());
@@ -94,7 +92,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     }
     let reload = Reload {
         config: path.to_owned(),
-        store: Arc::<SqliteStore>::clone(&store),
+        store: Arc::clone(&store),
         clock,
         admin_keys,
         turn: Arc::default(),

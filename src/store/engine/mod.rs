@@ -40,6 +40,14 @@ pub enum StoreError {
     LogInUse,
     #[error("the number is still in the file, in a place that this program does not know")]
     NotErased,
+    #[error("the database is older than PostgreSQL 15")]
+    OldServer,
+    #[error("another process is node {0} of this store")]
+    NameTaken(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error(transparent)]
+    Postgres(Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
