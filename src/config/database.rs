@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use url::{Host, Url};
@@ -31,7 +32,9 @@ pub enum Tls {
     /// Against listeners; whoever answers is believed.
     Unverified,
     /// By this file of certificates, or by the system's.
-    Verified { root: Option<PathBuf> },
+    Verified {
+        root: Option<PathBuf>,
+    },
 }
 
 /// Shown to the database only.
@@ -61,17 +64,23 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-const EXPECTED: &str = "expected sqlite:FILE or postgres://user:password@host/database";
-const MODES: &str = "sslmode is disable, require or verify-full";
+impl FromStr for StoreUrl {
+    type Err = &'static str;
 
-/// Reads the URL. What is wrong is said without repeating it: it may hold a password.
-pub(super) fn url(text: &str) -> Result<StoreUrl, &'static str> {
-    match text.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() && !path.contains('\0') => Ok(StoreUrl::Sqlite(path.into())),
-        Some(("postgres" | "postgresql", _)) => postgres(text).map(StoreUrl::Postgres),
-        Some(_) | None => Err("expected sqlite:FILE, such as sqlite:revbridge.db, or postgres://user@host/database"),
+    /// What is wrong is said without repeating it: it may hold a password.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() && !path.contains('\0') => Ok(StoreUrl::Sqlite(path.into())),
+            Some(("postgres" | "postgresql", _)) => postgres(text).map(StoreUrl::Postgres),
+            Some(_) | None => {
+                Err("expected sqlite:FILE, such as sqlite:revbridge.db, or postgres://user@host/database")
+            }
+        }
     }
 }
+
+const EXPECTED: &str = "expected sqlite:FILE or postgres://user:password@host/database";
+const MODES: &str = "sslmode is disable, require or verify-full";
 
 fn postgres(text: &str) -> Result<PostgresUrl, &'static str> {
     let url = Url::parse(text).map_err(|_| EXPECTED)?;
@@ -145,7 +154,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> PostgresUrl {
-        match url(text) {
+        match text.parse() {
             Ok(StoreUrl::Postgres(url)) => url,
             other => panic!("{text}: {other:?}"),
         }
@@ -185,10 +194,10 @@ mod tests {
             "postgres://u:hunter2%zz@db/calls",
             "mysql://u:hunter2@db/calls",
         ] {
-            let message = url(text).unwrap_err();
+            let message = text.parse::<StoreUrl>().unwrap_err();
             assert!(!message.contains("hunter2"), "{message}");
         }
-        let kept = url("postgres://u:hunter2@db/calls").unwrap();
+        let kept: StoreUrl = "postgres://u:hunter2@db/calls".parse().unwrap();
         assert!(!format!("{kept:?} {kept}").contains("hunter2"));
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds;
-use super::database;
 use super::section::{At, Section};
 use super::tenants::sha256;
 use super::trunks::id;
@@ -65,7 +64,7 @@ fn admin_name(text: &str) -> Result<Arc<str>, String> {
 }
 
 pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
-    let url = s.parsed_or("url", bounds::STORE_URL, database::url);
+    let url = s.parsed_or("url", bounds::STORE_URL, str::parse);
     let mut days = |key, bound, default| {
         let days = s.whole(key, bound).unwrap_or(default);
         (days > 0).then(|| Duration::from_secs(days * 24 * 3600))

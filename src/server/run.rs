@@ -90,13 +90,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     if config.admin.keys.is_empty() {
         info!("/v1/admin is off: [admin] has no key");
     }
-    let reload = Reload {
-        config: path.to_owned(),
-        store: Arc::clone(&store),
-        clock,
-        admin_keys,
-        turn: Arc::default(),
-    };
+    let reload = Reload { config: path.to_owned(), store: Arc::clone(&store), clock, admin_keys, turn: Arc::default() };
     let signals = Signals {
         inbox: inbox.clone(),
         reload: reload.clone(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use revbridge::api::{Ask, Busy};
-use revbridge::config::Config;
+use revbridge::config::{Config, StoreConfig};
 use revbridge::events::{Fact, FactKind, KeyPrint};
 use revbridge::guardrails::{Attempt, Preview};
 use revbridge::model::SubscriptionId;
@@ -14,7 +14,7 @@ use revbridge::model::{
     CallId, CallRecord, CommitId, CredentialType, Day, EndReason, EndedBy, IdSource, LegRecord, Money, OrganizationId,
     Path, Status, Timestamp, TokenDigest,
 };
-use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::open;
 use revbridge::store::tenants::{Declaration, Tenants};
 use revbridge::store::{
     Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Erased, Erasure, Event,
@@ -29,6 +29,9 @@ use revbridge::switch::{Command, Dial, Reply, Unavailable};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+#[path = "../support/engine.rs"]
+pub mod engine;
+
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_micros(since.as_micros() as u64)
@@ -36,7 +39,7 @@ pub fn now() -> Timestamp {
 
 /// The store, and the calls that the switch holds.
 pub struct Backend {
-    store: OnceLock<SqliteStore>,
+    store: OnceLock<Arc<dyn Store>>,
     ids: Mutex<IdSource>,
     next_commit: AtomicU64,
     waiting: Mutex<HashMap<CommitId, Waiting>>,
@@ -80,24 +83,23 @@ impl Backend {
                 all.into_iter().for_each(|(id, committed)| backend.committed(id, committed));
             }
         };
-        let (store, _) = SqliteStore::open(&path, answer).unwrap();
+        let (store, _) = open::open(&store_config(&path), "solo", answer).unwrap();
         assert_eq!(store.declare(Declaration::from(config), now()), Ok(vec![]));
         assert!(backend.store.set(store).is_ok());
         backend
     }
 
-    fn store(&self) -> &SqliteStore {
-        self.store.get().expect("opened with the backend")
+    fn store(&self) -> &dyn Store {
+        &**self.store.get().expect("opened with the backend")
     }
 
-    fn reachable(&self) -> Result<&SqliteStore, StoreDown> {
+    fn reachable(&self) -> Result<&dyn Store, StoreDown> {
         if self.down.load(Ordering::SeqCst) { Err(StoreDown) } else { Ok(self.store()) }
     }
 
     /// All that the store has on the disk.
     pub fn bytes(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(self.directory.path()).unwrap();
-        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+        engine::bytes(&self.directory.path().join("calls.db"))
     }
 
     /// Calls that were ever admitted.
@@ -221,6 +223,11 @@ impl Backend {
             (_, _) => Reply::Unavailable(Unavailable::Store),
         });
     }
+}
+
+/// The store that this path stands for, on the engine that the tests run on.
+pub fn store_config(path: &std::path::Path) -> StoreConfig {
+    StoreConfig { url: engine::url_of(path).parse().unwrap() }
 }
 
 fn queued(id: CallId, at: Timestamp, dial: &Dial) -> CallRecord {

@@ -1,20 +1,23 @@
 //! A store with one organization, and somebody who hands in commits and waits for what becomes of them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use revbridge::config::OrganizationConfig;
+use revbridge::config::{OrganizationConfig, StoreConfig};
 use revbridge::events::{Fact, FactKind};
 use revbridge::guardrails::{Attempt, LegAttempt, LegPrice, Limits};
 use revbridge::model::*;
 use revbridge::store::engine::StoreError;
-use revbridge::store::sqlite::SqliteStore;
 use revbridge::store::tenants::Declaration;
-use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step, Store as _, Tenancy as _};
+use revbridge::store::{Answer, Commit, Committed, Idempotency, Recovered, Step, Store, open};
+
+#[path = "../support/engine.rs"]
+pub mod engine;
 
 pub struct Desk {
-    pub store: SqliteStore,
+    pub store: Arc<dyn Store>,
     pub recovered: Recovered,
     pub answers: Receiver<(CommitId, Committed)>,
     pub ids: IdSource,
@@ -86,8 +89,14 @@ pub fn within(time: Duration, mut is: impl FnMut() -> bool) -> bool {
 }
 
 impl Desk {
+    /// On the engine that the tests run on.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         Self::open_watched(path, limits, || ())
+    }
+
+    /// Whatever engine the other tests run on.
+    pub fn open_file(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        Self::open_url(&format!("sqlite:{}", path.display()), "solo", limits, || ())
     }
 
     /// Calls `transaction` once per transaction that answers somebody.
@@ -96,8 +105,19 @@ impl Desk {
         limits: Limits,
         transaction: impl Fn() + Send + 'static,
     ) -> Result<Self, StoreError> {
+        Self::open_url(&engine::url_of(path), "solo", limits, transaction)
+    }
+
+    /// One node of perhaps several on a store.
+    pub fn open_url(
+        url: &str,
+        node: &str,
+        limits: Limits,
+        transaction: impl Fn() + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let (sender, answers) = channel();
-        let (store, recovered) = SqliteStore::open(path, move |all| {
+        let config = StoreConfig { url: url.parse().unwrap() };
+        let (store, recovered) = open::open(&config, node, move |all| {
             transaction();
             all.into_iter().for_each(|one| drop(sender.send(one)));
         })?;

@@ -1,4 +1,3 @@
-use revbridge::store::{Records as _, Store as _};
 use std::collections::BTreeSet;
 
 use revbridge::model::{CallId, Money, OrganizationId, Status, UserId};

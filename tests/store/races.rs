@@ -3,7 +3,6 @@
 use revbridge::guardrails::{LegCap, Refusal};
 use revbridge::model::{Money, Side};
 use revbridge::store::{Committed, Step};
-use revbridge::store::{Records as _, Store as _};
 
 use crate::desk::*;
 

@@ -7,37 +7,38 @@ use revbridge::store::{Committed, Step};
 use revbridge::store::{Records as _, Statements as _, Store as _};
 use rusqlite::Connection;
 
+use crate::desk::engine::Hand;
 use crate::desk::*;
 
 #[test]
 fn an_empty_file_is_migrated_and_a_newer_or_foreign_one_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    drop(Desk::open(&path, wide()).unwrap());
+    drop(Desk::open_file(&path, wide()).unwrap());
     let db = Connection::open(&path).unwrap();
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert!(version > 0);
     db.pragma_update(None, "user_version", version + 1).unwrap();
     drop(db);
-    assert!(matches!(Desk::open(&path, wide()), Err(StoreError::TooNew { known, .. }) if known == version));
+    assert!(matches!(Desk::open_file(&path, wide()), Err(StoreError::TooNew { known, .. }) if known == version));
 
     let foreign = dir.path().join("foreign");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
-    assert!(matches!(Desk::open(&foreign, wide()), Err(StoreError::Foreign)));
+    assert!(matches!(Desk::open_file(&foreign, wide()), Err(StoreError::Foreign)));
 
     let garbage = dir.path().join("garbage");
     std::fs::write(&garbage, "this is not a database, whatever its name says".repeat(100)).unwrap();
-    assert!(matches!(Desk::open(&garbage, wide()), Err(StoreError::Sqlite(_))));
+    assert!(matches!(Desk::open_file(&garbage, wide()), Err(StoreError::Sqlite(_))));
 }
 
 #[test]
 fn a_second_store_on_the_same_file_is_refused_while_the_first_is_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let first = Desk::open(&path, wide()).unwrap();
-    assert!(matches!(Desk::open(&path, wide()), Err(StoreError::InUse(_))));
+    let first = Desk::open_file(&path, wide()).unwrap();
+    assert!(matches!(Desk::open_file(&path, wide()), Err(StoreError::InUse(_))));
     drop(first);
-    assert!(Desk::open(&path, wide()).is_ok());
+    assert!(Desk::open_file(&path, wide()).is_ok());
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_restart_finds_calls_legs_money_and_the_rolling_minute() {
 #[test]
 fn the_log_has_its_length_from_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let mut desk = Desk::open(&dir.path().join("db"), wide()).unwrap();
+    let mut desk = Desk::open_file(&dir.path().join("db"), wide()).unwrap();
     let length = || std::fs::metadata(dir.path().join("db-wal")).unwrap().len();
     let at_first = length();
     assert!(at_first > 16 << 20, "{at_first}");
@@ -85,7 +86,7 @@ fn the_log_has_its_length_from_the_start() {
 fn when_the_disk_takes_no_more_nothing_is_admitted_and_nothing_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     let (before, over) = (desk.admit(), desk.admit());
     assert_eq!(desk.commit(settle(&over, Money::from_micros(100))), Committed::Done);
     // Somebody else's write lock stands in for a disk that refuses: every transaction fails.
@@ -115,15 +116,13 @@ fn a_transaction_that_fails_halfway_leaves_nothing_and_the_next_one_works() {
     let path = dir.path().join("db");
     let mut desk = Desk::open(&path, wide()).unwrap();
     desk.admit();
-    let by_hand = Connection::open(&path).unwrap();
-    let fault = "CREATE TRIGGER fault BEFORE INSERT ON journal BEGIN SELECT RAISE(FAIL, 'planted'); END";
-    by_hand.execute_batch(fault).unwrap();
+    let mut by_hand = Hand::on(&path);
+    by_hand.break_inserts("journal");
     let refused = desk.attempt();
     assert_eq!(desk.commit(admit(&refused)), Committed::Unavailable);
-    by_hand.execute_batch("DROP TRIGGER fault").unwrap();
+    by_hand.mend_inserts("journal");
     assert!(matches!(desk.commit(admit(&refused)), Committed::Admitted { .. }));
-    let rows = by_hand.query_row("SELECT count(*) FROM live", [], |row| row.get(0));
-    assert_eq!(rows, Ok(2), "the one before and the one that was asked for again");
+    assert_eq!(by_hand.count("SELECT count(*) FROM live"), 2, "the one before and the one that was asked for again");
 }
 
 /// Every older version there is: what it wrote is read, its books are right, and it goes on.

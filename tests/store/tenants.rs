@@ -6,17 +6,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::desk::engine::{Hand, share};
+use crate::desk::*;
+use crate::schema::as_of_version;
 use revbridge::guardrails::{LegPrice, Refusal};
 use revbridge::model::{E164, Money, OrganizationId, Side, UserId};
 use revbridge::store::tenants::{Actor, Change, ChangeRefused, Kind, SettingsPatch, Verb};
-use revbridge::store::{
-    Answer, ChangeFilter, ChangeKey, ChangeOrder, Changed, Committed, Records as _, Step, Store as _, StoreDown,
-    Tenancy as _,
-};
-use rusqlite::Connection;
-
-use crate::desk::*;
-use crate::schema::as_of_version;
+use revbridge::store::{Answer, ChangeFilter, ChangeKey, ChangeOrder, Changed, Committed, Step, StoreDown};
 
 const FILE: &str = "REVBRIDGE_TEST_TENANTS_FILE";
 
@@ -86,7 +82,9 @@ fn after_kill_9_each_change_that_was_answered_is_there_with_its_line_and_no_othe
     let path = dir.path().join("db");
     let mut answered = Vec::new();
     for round in 0..6 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        share(&mut command);
+        let mut child = command
             .args(["--exact", "tenants::child", "--nocapture"])
             .env(FILE, &path)
             .stdout(Stdio::piped())
@@ -107,8 +105,8 @@ fn after_kill_9_each_change_that_was_answered_is_there_with_its_line_and_no_othe
         for id in &answered {
             assert!(tenants.user(&acme(), id).is_some(), "{id:?}");
         }
-        let db = Connection::open(&path).unwrap();
-        let count = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        let mut hand = Hand::on(&path);
+        let mut count = |sql: &str| hand.count(sql);
         let users = tenants.users(&acme()).count() as i64;
         assert_eq!(count("SELECT count(*) FROM change WHERE kind = 'user'"), users);
         assert_eq!(count("SELECT count(DISTINCT name) FROM change WHERE kind = 'user'"), users);
@@ -125,13 +123,12 @@ fn a_change_that_fails_halfway_leaves_nothing_in_file_or_memory() {
     let mut desk = Desk::open(&path, wide()).unwrap();
     done(&desk, user("alice"));
     let (before, lines) = (desk.store.tenants(), entries(&desk));
-    let by_hand = Connection::open(&path).unwrap();
-    let fault = "CREATE TRIGGER fault BEFORE INSERT ON change BEGIN SELECT RAISE(FAIL, 'planted'); END";
-    by_hand.execute_batch(fault).unwrap();
+    let mut by_hand = Hand::on(&path);
+    by_hand.break_inserts("change");
     assert_eq!(desk.store.change(order(issue(1))), Err(StoreDown));
     assert!(desk.store.authenticate(&[1; 32]).is_none());
     assert_eq!((desk.store.tenants(), entries(&desk)), (before, lines));
-    by_hand.execute_batch("DROP TRIGGER fault").unwrap();
+    by_hand.mend_inserts("change");
     desk.admit();
     done(&desk, issue(1));
     assert!(desk.store.authenticate(&[1; 32]).is_some());
@@ -216,10 +213,9 @@ fn a_version_that_somebody_else_counted_up_is_read_again_before_anything_is_deci
     let path = dir.path().join("db");
     let desk = Desk::open(&path, wide()).unwrap();
     // As another node would: it takes the number away, and gives it to itself.
-    let other = Connection::open(&path).unwrap();
-    other
-        .execute_batch(
-            r#"BEGIN IMMEDIATE;
+    let mut other = Hand::on(&path);
+    other.execute(
+        r#"BEGIN;
                DELETE FROM tenant WHERE kind = 'number';
                INSERT INTO organization (name) VALUES ('zoo');
                INSERT INTO tenant (kind, organization, name, document)
@@ -229,8 +225,7 @@ fn a_version_that_somebody_else_counted_up_is_read_again_before_anything_is_deci
                  '{"organization":"zoo","number":"+12125550100","created_at":"2026-05-01T00:00:00.000Z"}');
                UPDATE directory SET version = version + 1;
                COMMIT"#,
-        )
-        .unwrap();
+    );
     let take = Change::AddNumber { organization: acme(), number: owned() };
     assert_eq!(change(&desk, take), Changed::Refused(ChangeRefused::Taken(Kind::Number)));
     let before = desk.store.tenants().version();
@@ -296,9 +291,9 @@ fn the_log_only_grows_and_is_read_page_by_page() {
     let (_, price) = &all.entries[1];
     assert_eq!((price.verb, price.kind, &price.organization), (Verb::Delete, Kind::Price, &None));
     assert_eq!((&*price.by.name, price.by.request_id.as_deref()), ("admin", Some("req_1")));
-    let by_hand = Connection::open(&path).unwrap();
+    let mut by_hand = Hand::on(&path);
     for forbidden in ["DELETE FROM change", "UPDATE change SET actor = 'nobody'"] {
-        let refused = by_hand.execute_batch(forbidden).unwrap_err().to_string();
+        let refused = by_hand.refused(forbidden);
         assert!(refused.contains("the audit log only grows"), "{refused}");
     }
 }
@@ -307,10 +302,10 @@ fn the_log_only_grows_and_is_read_page_by_page() {
 fn a_file_of_an_older_release_takes_its_tenants_from_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     let live = desk.admit();
     drop(desk);
-    let mut desk = Desk::open(&as_of_version(3, &path), wide()).unwrap();
+    let mut desk = Desk::open_file(&as_of_version(3, &path), wide()).unwrap();
     assert_eq!(desk.recovered.calls.iter().map(|call| call.call).collect::<Vec<_>>(), [live.call]);
     assert!(desk.store.tenants().rules(&acme()).unwrap().owns(owned()));
     assert!(matches!(desk.commit(permit(&live, Side::Destination)), Committed::Permitted(_)));

@@ -1,12 +1,12 @@
 //! Browsers' tokens: used once, by one of any number, and found again after a restart.
 
-use revbridge::store::{Records as _, Store as _};
 use std::time::Duration;
 
 use revbridge::model::{Money, Path, Timestamp, TokenDigest};
 use revbridge::store::{Commit, Committed, IssuedToken, Step};
 use rusqlite::Connection;
 
+use crate::desk::engine::Hand;
 use crate::desk::*;
 use crate::schema::as_of_version;
 
@@ -54,9 +54,9 @@ fn the_statement_decides_also_between_two_writers() {
     let path = dir.path().join("db");
     let mut desk = Desk::open(&path, wide()).unwrap();
     let attempt = issue(&mut desk);
-    let other = Connection::open(&path).unwrap();
-    let changed = other.execute("UPDATE token SET used_at = 1 WHERE used_at IS NULL", []).unwrap();
-    assert_eq!(changed, 1);
+    let mut other = Hand::on(&path);
+    other.execute("UPDATE token SET used_at = 1 WHERE used_at IS NULL");
+    assert_eq!(other.count("SELECT count(*) FROM token WHERE used_at = 1"), 1);
     assert_eq!(desk.commit(connect(&attempt, RETURNING, now())), Committed::Spent);
     let record = desk.store.get(&attempt.organization, attempt.call).unwrap().unwrap();
     assert_eq!(record.status, revbridge::model::Status::Queued, "what was to follow was not written");
@@ -118,7 +118,7 @@ fn a_repetition_issues_no_second_token() {
 fn a_file_of_the_version_before_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     let live = desk.admit();
     drop(desk);
     let path = as_of_version(1, &path);
@@ -127,7 +127,7 @@ fn a_file_of_the_version_before_is_brought_up_to_date() {
     let record: String = by_hand.query_row("SELECT record FROM live", [], |row| row.get(0)).unwrap();
     assert!(record.contains("\"connect_number\":\"+14155550100\""), "{record}");
     drop(by_hand);
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     assert_eq!(desk.recovered.calls.len(), 1);
     assert!(matches!(desk.commit(permit(&live, revbridge::model::Side::Destination)), Committed::Permitted(_)));
     let attempt = issue(&mut desk);

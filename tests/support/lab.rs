@@ -107,7 +107,7 @@ impl Settings {
             max_calls_per_minute: 300,
             daily_spend_limit: "50.00",
             media_ports: "20000-21999",
-            store: format!("url = \"sqlite:{}\"", folder.join("revbridge.db").display()),
+            store: format!("url = \"{}\"", super::engine::url_of(&folder.join("revbridge.db"))),
             price: "per_minute = \"0.0100\"\nfirst_seconds = 60\nstep_seconds = 6",
             organization: String::new(),
             webrtc: String::new(),

@@ -24,6 +24,7 @@ pub mod baresip;
 pub mod braggart;
 pub mod canary;
 pub mod crowd;
+pub mod engine;
 pub mod handset;
 pub mod http;
 pub mod lab;

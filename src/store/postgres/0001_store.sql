@@ -1,15 +1,10 @@
--- Organizations by number, so that rows and index entries stay short.
+-- Organizations by number, so that rows and index entries stay short. A node locks this row while it decides
+-- for the organization. `version` counts what has changed what the guardrails look at: a node that remembers
+-- the account as of this version remembers it rightly. A page has room, because each admission writes a row.
 CREATE TABLE organization (
-    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text NOT NULL UNIQUE
-);
-
--- What a node locks while it decides for an organization. `version` counts what has changed what the
--- guardrails look at: a node that remembers the account as of this version remembers it rightly. A narrow row
--- in a page with room, because each admission writes it.
-CREATE TABLE account (
-    organization bigint PRIMARY KEY REFERENCES organization,
-    version      bigint NOT NULL DEFAULT 0
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name    text NOT NULL UNIQUE,
+    version bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 
 -- Nodes by name. Who takes a name raises its epoch, and each transaction checks the epoch that its node
@@ -64,7 +59,7 @@ CREATE TABLE calls (
 CREATE UNIQUE INDEX calls_by_call ON calls (organization, call);
 
 -- Append-only: what a step moved and what subscribers are told of it, in order. An id is drawn while the
--- organization's account is locked, so within an organization ids grow in the order of the commits.
+-- organization's row is locked, so within an organization ids grow in the order of the commits.
 CREATE TABLE journal (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organization bigint NOT NULL,

@@ -73,8 +73,8 @@ pub(super) struct Columns {
 
 impl Columns {
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let drop = (!self.past.is_empty())
-            .then(|| Part::new("DELETE FROM answers WHERE key = ANY ($1)", &[&self.past]));
+        let drop =
+            (!self.past.is_empty()).then(|| Part::new("DELETE FROM answers WHERE key = ANY ($1)", &[&self.past]));
         let add = (!self.keys.is_empty()).then(|| {
             Part::new(
                 "INSERT INTO answers (key, body, request_id, answer, at)

@@ -37,7 +37,8 @@ impl Owed {
     fn push(&mut self, step: Step) {
         let last = self.0.iter_mut().rfind(|owed| owed.commit.call == step.commit.call);
         let (None, Some(owed)) = (step.id, last) else { return self.0.push_back(step) };
-        let (Asked::Extend { amount: before }, Asked::Extend { amount }) = (&owed.commit.step, &step.commit.step) else {
+        let (Asked::Extend { amount: before }, Asked::Extend { amount }) = (&owed.commit.step, &step.commit.step)
+        else {
             return self.0.push_back(step);
         };
         if owed.id.is_some() {
@@ -185,4 +186,3 @@ impl Writer {
         }
     }
 }
-

@@ -260,10 +260,7 @@ impl Batch {
         parts.extend(issued.part());
         parts.extend(used.part());
         if !moved.is_empty() {
-            parts.push(Part::new(
-                "UPDATE account SET version = version + 1 WHERE organization = ANY ($1)",
-                &[&moved],
-            ));
+            parts.push(Part::new("UPDATE organization SET version = version + 1 WHERE id = ANY ($1)", &[&moved]));
         }
         parts.push(Part::new("COMMIT", &[]));
         link.together(&parts).map(drop)
@@ -277,10 +274,8 @@ pub(super) const STILL_OURS: &str =
 /// Begins a transaction of this number. Whether the node still is what it was.
 pub(super) fn begin(link: &mut Link, node: &Node, number: i64, now: Timestamp) -> Result<bool, LinkError> {
     let now = micros(now);
-    let rows = link.together(&[
-        Part::new("BEGIN", &[]),
-        Part::new(STILL_OURS, &[&node.id, &node.epoch, &number, &now]),
-    ])?;
+    let rows =
+        link.together(&[Part::new("BEGIN", &[]), Part::new(STILL_OURS, &[&node.id, &node.epoch, &number, &now])])?;
     Ok(rows.get(1).is_some_and(|rows| !rows.is_empty()))
 }
 

@@ -126,8 +126,7 @@ impl Books {
 
     /// Of these rows (number, version), the accounts that memory does not have so.
     pub fn moved(&self, rows: &[Row]) -> Result<BTreeMap<i64, i64>, LinkError> {
-        let known: BTreeMap<i64, Option<i64>> =
-            self.accounts.values().map(|owner| (owner.id, owner.version)).collect();
+        let known: BTreeMap<i64, Option<i64>> = self.accounts.values().map(|owner| (owner.id, owner.version)).collect();
         let mut moved = BTreeMap::new();
         for row in rows {
             let (id, version): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -197,8 +196,7 @@ impl Books {
             Part::new(batch::STILL_OURS, &[&node.id, &node.epoch, &work.number, &now]),
             Part::new(tenancy::VERSION, &[]),
             Part::new(
-                "SELECT organization, version FROM account WHERE organization = ANY ($1)
-                 ORDER BY organization FOR NO KEY UPDATE",
+                "SELECT id, version FROM organization WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
                 &[&ids],
             ),
         ];

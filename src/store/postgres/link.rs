@@ -60,7 +60,8 @@ impl LinkError {
 
     /// A lock, time or room is missing, whatever was asked for.
     pub fn is_shortage(&self) -> bool {
-        self.code().is_some_and(|code| ["40", "53", "55", "57", "58"].iter().any(|class| code.code().starts_with(class)))
+        self.code()
+            .is_some_and(|code| ["40", "53", "55", "57", "58"].iter().any(|class| code.code().starts_with(class)))
     }
 
     pub fn is_late(&self) -> bool {

@@ -33,9 +33,9 @@ mod writer;
 
 pub use link::LinkError;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use crate::store::{Recovered, Unfinished};
 /// Admissions read back for the rolling minute of one organization, at most.
 const MINUTE_ROWS: i64 = 500_000;
 
-/// Gives each organization its number and its account, unless it has them.
+/// Gives each organization its number, unless it has one.
 pub(super) fn enrol(link: &mut Link, names: impl Iterator<Item = OrganizationId>) -> Result<(), LinkError> {
     let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
     link.execute(
@@ -24,12 +24,6 @@ pub(super) fn enrol(link: &mut Link, names: impl Iterator<Item = OrganizationId>
          WHERE NOT EXISTS (SELECT FROM organization WHERE organization.name = declared.name)
          ORDER BY name ON CONFLICT DO NOTHING",
         &[&names],
-    )?;
-    link.execute(
-        "INSERT INTO account (organization) SELECT id FROM organization
-         WHERE NOT EXISTS (SELECT FROM account WHERE account.organization = organization.id)
-         ORDER BY id ON CONFLICT DO NOTHING",
-        &[],
     )
     .map(drop)
 }
@@ -53,7 +47,7 @@ pub(super) fn refresh(
 ) -> Result<(), LinkError> {
     link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let ids = books.ids(organizations);
-    let versions = link.query("SELECT organization, version FROM account WHERE organization = ANY ($1)", &[&ids]);
+    let versions = link.query("SELECT id, version FROM organization WHERE id = ANY ($1)", &[&ids]);
     let read = versions.and_then(|versions| {
         let moved = books.moved(&versions)?;
         reload(link, books, &moved, now)

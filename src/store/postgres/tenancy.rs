@@ -15,9 +15,7 @@ use super::{PostgresStore, answers, batch, micros, recover, timestamp};
 use crate::model::OrganizationId;
 use crate::store::engine::{StoreError, wall_clock};
 use crate::store::tenants::{Actor, Decided, Entry, Kind, ObjectId, Row, Tenants, Touched, Unreadable, Verb};
-use crate::store::{
-    ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Idempotency, StoreDown, Tenancy,
-};
+use crate::store::{ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Idempotency, StoreDown, Tenancy};
 
 impl Tenancy for PostgresStore {
     fn tenants(&self) -> Arc<Tenants> {

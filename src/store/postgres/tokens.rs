@@ -114,8 +114,8 @@ impl Used {
     pub fn part(&self) -> Option<Part<'_>> {
         (!self.digests.is_empty()).then(|| {
             Part::new(
-                "UPDATE token SET used_at = now_used.at, return = now_used.returning
-                 FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS now_used (digest, returning, at)
+                "UPDATE token SET used_at = now_used.at, return = now_used.secret
+                 FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS now_used (digest, secret, at)
                  WHERE token.digest = now_used.digest",
                 &[&self.digests, &self.returning, &self.times],
             )

@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::backend::store_config;
 use revbridge::api::{Ask, Busy};
 use revbridge::config::Config;
 use revbridge::media::{LegStats, MediaCommand, MediaEvent, OfferError, Source};
 use revbridge::model::{CallId, CommitId, IdSource, LegId, RequestId, Side, Timestamp};
 use revbridge::sip::{EndpointConfig, Flow};
-use revbridge::store::sqlite::SqliteStore;
+use revbridge::store::open;
 use revbridge::store::tenants::Declaration;
-use revbridge::store::{Committed, Store as _, Tenancy as _};
+use revbridge::store::{Committed, Store};
 use revbridge::switch::{Command, Input, Output, Reply, Switch, SwitchConfig};
 use tokio::sync::oneshot;
 
@@ -70,7 +71,7 @@ impl Clock {
 
 pub struct Running {
     pub board: Switchboard,
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Store>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -79,9 +80,8 @@ impl Running {
         let (said, hears) = channel();
         let answers = Mutex::new(said.clone());
         let answer = move |all| drop(answers.lock().unwrap().send(Said::Committed(all)));
-        let (store, recovered) = SqliteStore::open(path, answer).unwrap();
+        let (store, recovered) = open::open(&store_config(path), "solo", answer).unwrap();
         assert_eq!(store.declare(Declaration::from(config), clock.now()), Ok(vec![]));
-        let store = Arc::new(store);
         let board = Switchboard { said, stage: Arc::default(), clock };
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&board.clock.now().as_micros().to_le_bytes().repeat(2));
@@ -144,7 +144,7 @@ impl Ask for Switchboard {
 struct Desk {
     switch: Switch,
     board: Switchboard,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     phone: Phone,
     replies: HashMap<RequestId, oneshot::Sender<Reply>>,
     next: u64,
