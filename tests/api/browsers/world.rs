@@ -8,7 +8,6 @@ use revbridge::api::{Api, BrowserApi, Edge, ServeLimits, router, serve};
 use revbridge::config::Config;
 use revbridge::media::MediaEvent;
 use revbridge::model::CallId;
-use revbridge::store::Store as _;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
