@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use revbridge::guardrails::Attempt;
 use revbridge::model::{CommitId, Money, Side};
-use revbridge::store::Store as _;
 use revbridge::store::{Commit, Step};
 
 use desk::{Desk, admit, permit, settle, step, wide};

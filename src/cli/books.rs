@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use revbridge::config::Config;
+use revbridge::config::{Config, StoreUrl};
 use revbridge::model::E164;
 use revbridge::server::clock::Clock;
 use revbridge::store::audit::{Audited, Difference};
 use revbridge::store::engine::StoreError;
+use revbridge::store::postgres;
 use revbridge::store::sqlite::{self, SqliteStore};
 use revbridge::store::{Erased, ErasedRows, Erasure, StoreDown, Upkeep as _};
 use serde::Serialize;
@@ -44,7 +45,12 @@ pub fn run(command: BooksCommand) -> anyhow::Result<ExitCode> {
     match command {
         BooksCommand::Audit { config, json } => audit(&read(&config)?, json),
         BooksCommand::Backup { to, config } => {
-            sqlite::backup(&read(&config)?.store.path, &to)?;
+            match read(&config)?.store.url {
+                StoreUrl::Sqlite(path) => sqlite::backup(&path, &to)?,
+                StoreUrl::Postgres(_) => {
+                    bail!("this store is a PostgreSQL database: copy it by pg_dump, also while it is used")
+                }
+            }
             println!("{}: written", to.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -69,14 +75,18 @@ struct Report {
 
 fn audit(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let mut found = Vec::new();
-    let audited = sqlite::audit(&config.store.path, &mut |difference| {
+    let mut tell = |difference| {
         if !json && found.len() < SAID {
             println!("{difference}");
         }
         if found.len() < SAID {
             found.push(difference);
         }
-    })?;
+    };
+    let audited = match &config.store.url {
+        StoreUrl::Sqlite(path) => sqlite::audit(path, &mut tell)?,
+        StoreUrl::Postgres(url) => postgres::audit(url, &mut tell)?,
+    };
     let right = audited.differences == 0;
     if json {
         println!("{}", serde_json::to_string(&Report { audited, found })?);
@@ -92,10 +102,13 @@ fn audit(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 
 fn erase(number: &str, config: &Config) -> anyhow::Result<ExitCode> {
     let Ok(number) = E164::parse(number) else { bail!("expected a number in E.164 form, such as +14155550100") };
+    let StoreUrl::Sqlite(path) = &config.store.url else {
+        bail!("nodes share this store: ask one of them, POST /v1/admin/erasures")
+    };
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).context("the system gives no random bytes")?;
     let at = Clock::start(None).now();
-    let opened = SqliteStore::open(&config.store.path, |_| ());
+    let opened = SqliteStore::open(path, |_| ());
     let store = match opened {
         Err(StoreError::InUse(_)) => bail!("a server is using this store: ask it, POST /v1/admin/erasures"),
         opened => opened?.0,

@@ -115,7 +115,7 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// Whether several nodes can use it.
     fn is_shared(&self) -> bool {
-        false
+        matches!(self.url, StoreUrl::Postgres(_))
     }
 }
 
@@ -357,7 +357,11 @@ impl Config {
         checks::trunk_families(&mut root, &listeners, &trunks);
         root.finish();
         let store = store?;
-        let key_file = webhooks.value.key_file.unwrap_or_else(|| beside(&store.path, ".webhooks-key"));
+        let key_file = webhooks.value.key_file.unwrap_or_else(|| match &store.url {
+            StoreUrl::Sqlite(path) => beside(path, ".webhooks-key"),
+            // Every node has a copy of the same file.
+            StoreUrl::Postgres(_) => PathBuf::from("revbridge.webhooks-key"),
+        });
         Some(Config {
             api: api?.value,
             admin: admin?.value,

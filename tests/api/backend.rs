@@ -227,7 +227,7 @@ impl Backend {
 
 /// The store that this path stands for, on the engine that the tests run on.
 pub fn store_config(path: &std::path::Path) -> StoreConfig {
-    StoreConfig { url: engine::url_of(path).parse().unwrap() }
+    StoreConfig { url: engine::url_of(path).parse().unwrap(), keep_records: None, keep_events: None }
 }
 
 fn queued(id: CallId, at: Timestamp, dial: &Dial) -> CallRecord {

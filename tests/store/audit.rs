@@ -6,7 +6,7 @@ use revbridge::model::Money;
 use revbridge::store::audit::{Difference, Finding};
 use revbridge::store::engine::StoreError;
 use revbridge::store::sqlite::audit;
-use revbridge::store::{IssuedToken, Step, Store as _};
+use revbridge::store::{IssuedToken, Step};
 use rusqlite::Connection;
 
 use crate::desk::*;

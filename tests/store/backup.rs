@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use revbridge::model::{Money, Side};
+use revbridge::store::Committed;
 use revbridge::store::engine::StoreError;
 use revbridge::store::sqlite::backup;
-use revbridge::store::{Committed, Records as _};
 
 use crate::audit::is_right;
 use crate::desk::*;

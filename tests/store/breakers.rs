@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use revbridge::guardrails::{BreakerLimits, DestinationProblem, Limits, Refusal, TripReason};
 use revbridge::model::{CallRecord, EndReason, EndedBy, Money, Side, Status, Timestamp};
-use revbridge::store::{Commit, Committed, Records as _, Step, Store as _};
+use revbridge::store::{Commit, Committed, Step};
 use rusqlite::Connection;
 
 use crate::desk::*;

@@ -10,8 +10,8 @@ use revbridge::events::{Fact, FactKind, KeyPrint, ReceiverId, SecretSeed, TryErr
 use revbridge::guardrails::Attempt;
 use revbridge::model::*;
 use revbridge::store::{
-    Claim, ClaimantId, Commit, Committed, Deliveries as _, DeliveryFilter, DeliveryState, Due, Next, Once, Outbox as _,
-    Replay, Step, Subscribed, Subscription, Tried,
+    Claim, ClaimantId, Commit, Committed, DeliveryFilter, DeliveryState, Due, Next, Once, Replay, Step, Subscribed,
+    Subscription, Tried,
 };
 use rusqlite::Connection;
 

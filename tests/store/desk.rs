@@ -116,7 +116,7 @@ impl Desk {
         transaction: impl Fn() + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (sender, answers) = channel();
-        let config = StoreConfig { url: url.parse().unwrap() };
+        let config = StoreConfig { url: url.parse().unwrap(), keep_records: None, keep_events: None };
         let (store, recovered) = open::open(&config, node, move |all| {
             transaction();
             all.into_iter().for_each(|one| drop(sender.send(one)));

@@ -6,10 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use revbridge::guardrails::Attempt;
 use revbridge::model::{E164, Money};
-use revbridge::store::{
-    CallFilter, Commit, Erased, ErasedRows, Erasure, Outbox as _, Records as _, Statements as _, Store as _,
-    Upkeep as _,
-};
+use revbridge::store::{CallFilter, Commit, Erased, ErasedRows, Erasure};
 use rusqlite::Connection;
 
 use crate::audit::is_right;

@@ -14,7 +14,7 @@ mod outage;
 mod races;
 mod retention;
 mod schema;
-mod statements;
 mod shared;
+mod statements;
 mod tenants;
 mod tokens;

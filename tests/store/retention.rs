@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use revbridge::guardrails::Attempt;
 use revbridge::model::{Day, Money, Timestamp};
 use revbridge::store::audit::Finding;
-use revbridge::store::{Outbox as _, Records as _, Retention, Statements as _, Step, Store as _, Upkeep as _};
+use revbridge::store::{Retention, Step};
 use rusqlite::Connection;
 
 use crate::audit::{audited, is_right};

@@ -4,7 +4,6 @@ use revbridge::guardrails::Refusal;
 use revbridge::model::{Money, Side};
 use revbridge::store::engine::StoreError;
 use revbridge::store::{Committed, Step};
-use revbridge::store::{Records as _, Statements as _, Store as _};
 use rusqlite::Connection;
 
 use crate::desk::engine::Hand;

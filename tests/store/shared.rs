@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use revbridge::guardrails::{Attempt, Limits, Refusal};
+use revbridge::guardrails::{Attempt, LegCap, Limits, Refusal};
 use revbridge::model::{Money, Path, Side, TokenDigest, UserId};
 use revbridge::store::engine::StoreError;
 use revbridge::store::tenants::{Actor, Change};
@@ -80,7 +80,7 @@ fn what_one_node_gives_back_another_can_take() {
     assert_eq!(a.commit(settle(&first[0], Money::from_micros(100))), Committed::Done);
     b.admit();
     let attempt = a.attempt();
-    assert_eq!(a.commit(admit(&attempt)), Committed::Refused(Refusal::ConcurrencyLimit));
+    assert_eq!(a.commit(admit(&attempt)), Committed::Refused(Refusal::ConcurrencyLimit(LegCap::Organization)));
     is_balanced(&mut hand);
 }
 
@@ -145,16 +145,13 @@ fn what_an_administrator_changes_on_one_node_holds_on_the_other() {
     let [a, b] = &mut desks;
     let attempt = b.admit();
     let organization = attempt.organization.clone();
-    change(a, Change::CreateUser { organization: organization.clone(), user: UserId("bob".into()), phone: None });
+    change(a, Change::CreateUser { organization: organization.clone(), id: UserId("bob".into()), phone: None });
     change(a, Change::RemoveNumber { organization, number: attempt.from });
     // The next INVITE, without any waiting.
     assert_eq!(b.commit(permit(&attempt, Side::Destination)), Committed::Refused(Refusal::CallerIdNotVerified));
     // And what nobody commits anything for, within a second.
     let began = Instant::now();
-    change(
-        a,
-        Change::CreateUser { organization: attempt.organization.clone(), user: UserId("eve".into()), phone: None },
-    );
+    change(a, Change::CreateUser { organization: attempt.organization.clone(), id: UserId("eve".into()), phone: None });
     while b.store.tenants().user(&attempt.organization, &UserId("eve".into())).is_none() {
         assert!(began.elapsed() < Duration::from_secs(1), "the other node does not know");
         std::thread::sleep(Duration::from_millis(10));
@@ -190,7 +187,7 @@ fn a_name_belongs_to_one_process_and_who_loses_it_writes_no_more() {
 
 #[test]
 fn a_database_of_somebody_else_or_of_a_newer_release_is_left_alone() {
-    let url = server().database("foreign");
+    let url = server().database("stranger");
     let mut hand = Hand::connect(&url).unwrap();
     hand.execute("CREATE TABLE public.mine (x int)");
     drop(Desk::open_url(&url, "a", wide(), || ()).unwrap());

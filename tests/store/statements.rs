@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use revbridge::events::FactKind;
 use revbridge::model::{CallId, Day, Money, OrganizationId, Path, UserId};
-use revbridge::store::{CallFilter, Committed, Outbox as _, Records as _, Statements as _, Step, Store as _};
+use revbridge::store::{CallFilter, Committed, Step};
 use rusqlite::Connection;
 
 use crate::audit::is_right;

@@ -3,14 +3,17 @@
 //! Several steps of one call become one row, as they would have left it one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 
 use super::answers::Answers;
+use super::deliveries::TELL;
 use super::link::{Link, LinkError, Part, json};
 use super::micros;
 use super::tokens::Tokens;
-use crate::model::{CallId, Timestamp};
+use crate::guardrails::Mark;
+use crate::model::{CallId, Day, Money, Timestamp};
 use crate::store::{Commit, Entry, EntryKind, Phase, Write};
 
 /// Whose calls a node's are.
@@ -28,10 +31,22 @@ pub(super) struct Batch {
     steps: BTreeMap<CallId, State>,
     finals: Vec<(CallId, &'static str, String)>,
     journal: Vec<Line>,
-    /// By organization and day.
-    charged: BTreeMap<(i64, i32), i64>,
+    charged: BTreeMap<ChargedBy, Charged>,
+    marks: Vec<(i64, Mark)>,
     /// Accounts that are not what they were.
     moved: BTreeSet<i64>,
+}
+
+/// Organization, day, user and path: the row of `spend` that a charge goes to.
+type ChargedBy = (i64, i32, String, &'static str);
+
+/// What charges add to a row of `spend`.
+#[derive(Default)]
+struct Charged {
+    calls: i64,
+    answered: i64,
+    billable_seconds: i64,
+    spent: i64,
 }
 
 /// The part of a call's row that its admission sets.
@@ -105,7 +120,8 @@ impl Batch {
             day: record.day.0,
             user: record.user_id.as_str().to_owned(),
             from: record.from_number.text().to_string(),
-            to: record.to_number.text().to_string(),
+            // Only a record that is over may have lost its number.
+            to: record.to_number.map(|number| number.text().to_string()).unwrap_or_default(),
             connect: record.connect_number.map(|number| number.text().to_string()),
             created_at: micros(record.created_at),
             state,
@@ -130,7 +146,7 @@ impl Batch {
         for Entry { kind, amount, day } in &write.entries {
             self.moved.insert(organization);
             if *kind == EntryKind::Charge {
-                *self.charged.entry((organization, day.0)).or_default() += amount.as_micros();
+                self.charge(organization, write, *amount, *day);
             }
             self.journal.push(Line {
                 organization,
@@ -141,6 +157,10 @@ impl Batch {
                 day: Some(day.0),
                 record: None,
             });
+        }
+        if !write.marks.is_empty() {
+            self.moved.insert(organization);
+            self.marks.extend(write.marks.iter().map(|mark| (organization, *mark)));
         }
         self.journal.extend(commit.facts.iter().map(|fact| Line {
             organization,
@@ -153,14 +173,24 @@ impl Batch {
         }));
     }
 
+    fn charge(&mut self, organization: i64, write: &Write, amount: Money, day: Day) {
+        let record = &write.record;
+        let by = (organization, day.0, record.user_id.as_str().to_owned(), record.path.as_str());
+        let charged = self.charged.entry(by).or_default();
+        charged.calls += 1;
+        charged.answered += i64::from(record.answered_at.is_some());
+        charged.billable_seconds += i64::try_from(record.billable_seconds).unwrap_or(i64::MAX);
+        charged.spent += amount.as_micros();
+    }
+
     /// Accounts that are one version on when this is written.
     pub fn moved(&self) -> &BTreeSet<i64> {
         &self.moved
     }
 
-    /// Sends everything, with COMMIT at its end. After an error that the server told nothing is written; after any
+    /// Sends everything, with COMMIT at its end; whether anything is to be delivered by it. After an error that the server told nothing is written; after any
     /// other one nobody knows.
-    pub fn commit(&self, link: &mut Link, node: &Node, answers: &Answers, tokens: &Tokens) -> Result<(), LinkError> {
+    pub fn commit(&self, link: &mut Link, node: &Node, answers: &Answers, tokens: &Tokens) -> Result<bool, LinkError> {
         let begun: Vec<_> = self.begun.iter().collect();
         let calls: Vec<_> = begun.iter().map(|call| call.call.to_bytes().to_vec()).collect();
         let organizations: Vec<_> = begun.iter().map(|call| call.organization).collect();
@@ -194,9 +224,18 @@ impl Batch {
         let line_days: Vec<_> = self.journal.iter().map(|line| line.day).collect();
         let line_records: Vec<_> = self.journal.iter().map(|line| line.record.as_deref()).collect();
 
-        let spenders: Vec<_> = self.charged.keys().map(|(organization, _)| *organization).collect();
-        let spent_on: Vec<_> = self.charged.keys().map(|(_, day)| *day).collect();
-        let spent: Vec<_> = self.charged.values().copied().collect();
+        let spenders: Vec<_> = self.charged.keys().map(|(organization, _, _, _)| *organization).collect();
+        let spent_on: Vec<_> = self.charged.keys().map(|(_, day, _, _)| *day).collect();
+        let spent_by: Vec<_> = self.charged.keys().map(|(_, _, user, _)| &**user).collect();
+        let spent_for: Vec<_> = self.charged.keys().map(|(_, _, _, path)| *path).collect();
+        let spent_calls: Vec<_> = self.charged.values().map(|charged| charged.calls).collect();
+        let spent_answered: Vec<_> = self.charged.values().map(|charged| charged.answered).collect();
+        let spent_seconds: Vec<_> = self.charged.values().map(|charged| charged.billable_seconds).collect();
+        let spent: Vec<_> = self.charged.values().map(|charged| charged.spent).collect();
+        let marked: Vec<_> = self.marks.iter().map(|(organization, _)| *organization).collect();
+        let prefixes: Vec<_> = self.marks.iter().map(|(_, mark)| mark.prefix.to_string()).collect();
+        let mark_kinds: Vec<_> = self.marks.iter().map(|(_, mark)| mark.kind.as_str()).collect();
+        let marked_at: Vec<_> = self.marks.iter().map(|(_, mark)| micros(mark.at)).collect();
         let moved: Vec<_> = self.moved.iter().copied().collect();
         let (answered, issued, used) = (answers.columns()?, tokens.issued(), tokens.used());
 
@@ -238,22 +277,33 @@ impl Batch {
                 &[&stepped, &step_reserved, &step_statuses, &step_records, &step_snapshots],
             ));
         }
+        let told = parts.len();
         if !self.journal.is_empty() {
             parts.push(Part::new(
-                "INSERT INTO journal (organization, call, kind, at, amount, day, record)
-                 SELECT organization, call, kind, at, amount, day, record
-                 FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::int[], $7::text[])
-                      WITH ORDINALITY AS line (organization, call, kind, at, amount, day, record, place)
-                 ORDER BY place",
+                &JOURNAL,
                 &[&line_organizations, &line_calls, &kinds, &ats, &amounts, &line_days, &line_records],
             ));
         }
         if !spent.is_empty() {
             parts.push(Part::new(
-                "INSERT INTO spend (organization, day, spent)
-                 SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[])
-                 ON CONFLICT (organization, day) DO UPDATE SET spent = spend.spent + excluded.spent",
-                &[&spenders, &spent_on, &spent],
+                "INSERT INTO spend (organization, day, user_id, path, calls, answered, billable_seconds, spent)
+                 SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+                                      $7::bigint[], $8::bigint[])
+                 ON CONFLICT (organization, day, user_id, path) DO UPDATE
+                    SET calls = spend.calls + excluded.calls, answered = spend.answered + excluded.answered,
+                        billable_seconds = spend.billable_seconds + excluded.billable_seconds,
+                        spent = spend.spent + excluded.spent",
+                &[&spenders, &spent_on, &spent_by, &spent_for, &spent_calls, &spent_answered, &spent_seconds, &spent],
+            ));
+        }
+        if !marked.is_empty() {
+            parts.push(Part::new(
+                "INSERT INTO breaker (organization, prefix, kind, at)
+                 SELECT organization, prefix, kind, at
+                 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])
+                      WITH ORDINALITY AS mark (organization, prefix, kind, at, place)
+                 ORDER BY place",
+                &[&marked, &prefixes, &mark_kinds, &marked_at],
             ));
         }
         parts.extend(answered.parts());
@@ -263,9 +313,23 @@ impl Batch {
             parts.push(Part::new("UPDATE organization SET version = version + 1 WHERE id = ANY ($1)", &[&moved]));
         }
         parts.push(Part::new("COMMIT", &[]));
-        link.together(&parts).map(drop)
+        let rows = link.together(&parts)?;
+        Ok(!self.journal.is_empty() && rows.get(told).is_some_and(|rows| !rows.is_empty()))
     }
 }
+
+/// Ledger and outbox, and what is to be delivered of the outbox.
+static JOURNAL: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH told AS (
+                 INSERT INTO journal (organization, call, kind, at, amount, day, record)
+                 SELECT organization, call, kind, at, amount, day, record
+                 FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::int[], $7::text[])
+                      WITH ORDINALITY AS line (organization, call, kind, at, amount, day, record, place)
+                 ORDER BY place RETURNING id, organization, call, kind, at)
+             {TELL}"
+    )
+});
 
 /// A node whose name was taken changes no row. Whoever takes a name waits for this row, and so for the transaction.
 pub(super) const STILL_OURS: &str =

@@ -30,6 +30,8 @@ pub(super) struct Books {
     pub tenants: Arc<Tenants>,
     /// What the edge sees of them.
     directory: Arc<Directory>,
+    /// Deliveries were written since somebody was told so.
+    pub deliveries_due: bool,
 }
 
 /// An organization: its number in the database, and its account.
@@ -81,7 +83,7 @@ impl Failed {
 
 impl Books {
     pub fn new(tenants: Arc<Tenants>, directory: Arc<Directory>) -> Self {
-        Self { accounts: BTreeMap::new(), tenants, directory }
+        Self { accounts: BTreeMap::new(), tenants, directory, deliveries_due: false }
     }
 
     /// An organization of this number has this name.
@@ -172,7 +174,8 @@ impl Books {
         });
         let stand: Vec<_> = stand.collect();
         match batch.commit(link, node, &answers, &tokens) {
-            Ok(()) => {
+            Ok(told) => {
+                self.deliveries_due |= told;
                 let moved = batch.moved();
                 for owner in self.accounts.values_mut().filter(|owner| moved.contains(&owner.id)) {
                     owner.version = owner.version.map(|version| version + 1);

@@ -55,7 +55,8 @@ impl LinkError {
 
     /// Another transaction was in the way: the same may work at once.
     pub fn is_conflict(&self) -> bool {
-        self.code().is_some_and(|code| code.code().starts_with("40"))
+        // A unique index had the last word: whoever was first is found the next time.
+        self.code().is_some_and(|code| code.code().starts_with("40") || *code == SqlState::UNIQUE_VIOLATION)
     }
 
     /// A lock, time or room is missing, whatever was asked for.

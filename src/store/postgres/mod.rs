@@ -19,29 +19,37 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
 
 mod answers;
+mod audit;
 mod away;
 mod batch;
 mod books;
+mod deliveries;
+mod erase;
 mod link;
+mod pool;
 mod reader;
 mod recover;
+mod retention;
 mod schema;
 mod server;
+mod statements;
 mod tenancy;
 mod tokens;
 mod writer;
 
+pub use audit::audit;
 pub use link::LinkError;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use self::away::Owed;
 use self::batch::Node;
 use self::books::Books;
+use self::pool::Pool;
 use self::reader::Reader;
 use self::server::Server;
 use self::writer::{Order, Writer};
@@ -49,18 +57,24 @@ use super::engine::directory::Directory;
 use super::engine::queue::{self, Queue};
 use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
 use super::{
-    CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Store, StoreDown,
-    TokenState, Usage,
+    CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Retention, Store,
+    StoreDown, TokenState, Usage,
 };
 use crate::config::PostgresUrl;
 use crate::guardrails::{self, Account, Attempt, Preview};
 use crate::model::{CallId, CallRecord, CommitId, OrganizationId, Timestamp, TokenDigest};
 
+/// Whom to wake when deliveries are due.
+type Wake = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+
 /// The open database. Dropping it writes what was submitted and ends the writer.
 pub struct PostgresStore {
     orders: Arc<Queue<Order>>,
     reader: Reader,
+    /// For what is written beside the accounts.
+    pool: Pool,
     directory: Arc<Directory>,
+    wake: Wake,
     writer: Option<JoinHandle<()>>,
     closed: Arc<AtomicBool>,
 }
@@ -84,6 +98,7 @@ impl PostgresStore {
         let recovered = recover::recovered(&mut link, node, alive.map(timestamp))?;
         let orders = Arc::new(Queue::new());
         let closed = Arc::new(AtomicBool::new(false));
+        let wake = Wake::new(OnceLock::new());
         let writer = Writer {
             server: server.clone(),
             node: Node { id: node.to_owned(), epoch },
@@ -100,11 +115,15 @@ impl PostgresStore {
             last_look: Instant::now(),
             forgotten: Vec::new(),
             closed: Arc::clone(&closed),
+            retention: Retention::default(),
+            wake: Arc::clone(&wake),
         };
         let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let store = Self {
             orders,
-            reader: Reader::new(server),
+            reader: Reader::new(server.clone()),
+            pool: Pool::new(server, Server::writer),
+            wake,
             directory,
             writer: Some(writer.map_err(LinkError::from)?),
             closed,
@@ -154,17 +173,7 @@ impl Store for PostgresStore {
     fn usage(&self, organization: &OrganizationId, now: Timestamp) -> Result<Option<Usage>, StoreDown> {
         let tenants = self.directory.tenants();
         let Some(known) = tenants.organization(organization).cloned() else { return Ok(None) };
-        Ok(self.inspect(organization.clone(), move |account| {
-            let today = account.day_use(now.day(&account.rules.zone));
-            Usage {
-                organization: known,
-                numbers: account.rules.numbers.clone(),
-                legs: account.legs_in_use(),
-                calls: account.admitted_in_minute(now),
-                spent: today.spent,
-                reserved: today.reserved,
-            }
-        })?)
+        Ok(self.inspect(organization.clone(), move |account| Usage::of(known, account, now))?)
     }
 
     fn ping(&self) -> Result<(), StoreDown> {

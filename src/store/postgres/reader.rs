@@ -1,12 +1,12 @@
 //! Reads of records and answers, beside the writer, on a few connections that cannot write.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::link::{Link, LinkError, bytes, parse};
+use super::pool::Pool;
 use super::server::Server;
 use super::{answers, micros, timestamp, tokens};
 use crate::events::FactKind;
@@ -14,89 +14,19 @@ use crate::model::{CallId, CallRecord, OrganizationId, Status, Timestamp, TokenD
 use crate::store::engine::StoreError;
 use crate::store::{CallFilter, Event, Idempotency, Page, TokenState};
 
-/// Connections at once. Each costs the database a process; whoever comes too many waits.
-const CONNECTIONS: usize = 4;
-
-/// For one of them to become free.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// A call's id is drawn within this of its `created_at`.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Every read blocks.
-pub(super) struct Reader {
-    server: Server,
-    pool: Mutex<Pool>,
-    free: Condvar,
-}
-
-#[derive(Default)]
-struct Pool {
-    idle: Vec<Link>,
-    /// Idle or in use.
-    open: usize,
-}
+pub(super) struct Reader(Pool);
 
 impl Reader {
     pub fn new(server: Server) -> Self {
-        Self { server, pool: Mutex::default(), free: Condvar::new() }
+        Self(Pool::new(server, Server::reader))
     }
 
-    /// Once more on a new connection when an idle one has been lost meanwhile.
     pub fn read<T>(&self, query: impl Fn(&mut Link) -> Result<T, LinkError>) -> Result<T, StoreError> {
-        let kept = self.take()?;
-        let was_idle = kept.is_some();
-        let read = self.attempt(kept, &query);
-        match read {
-            Err(error) if was_idle && !error.is_refusal() && !error.is_late() => {
-                let kept = self.take()?;
-                Ok(self.attempt(kept.filter(|link| !link.is_closed()), &query)?)
-            }
-            read => Ok(read?),
-        }
-    }
-
-    /// A place in the pool, with the connection that waits there.
-    fn take(&self) -> Result<Option<Link>, StoreError> {
-        let until = Instant::now() + PATIENCE;
-        let mut pool = self.lock();
-        while pool.idle.is_empty() && pool.open >= CONNECTIONS {
-            let left = until.checked_duration_since(Instant::now()).ok_or(LinkError::Late(PATIENCE))?;
-            pool = self.free.wait_timeout(pool, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let idle = pool.idle.pop();
-        pool.open += usize::from(idle.is_none());
-        Ok(idle.filter(|link| !link.is_closed()))
-    }
-
-    fn attempt<T>(
-        &self,
-        kept: Option<Link>,
-        query: &impl Fn(&mut Link) -> Result<T, LinkError>,
-    ) -> Result<T, LinkError> {
-        let link = kept.map_or_else(|| self.server.reader(), Ok);
-        let read = link.and_then(|mut link| match query(&mut link) {
-            Ok(read) => Ok((link, read)),
-            Err(error) => Err(error),
-        });
-        let mut pool = self.lock();
-        let read = match read {
-            Ok((link, read)) => {
-                pool.idle.push(link);
-                Ok(read)
-            }
-            Err(error) => {
-                pool.open -= 1;
-                Err(error)
-            }
-        };
-        drop(pool);
-        self.free.notify_one();
-        read
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.read(query)
     }
 
     pub fn call(&self, organization: &OrganizationId, call: CallId) -> Result<Option<CallRecord>, StoreError> {

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::books::Books;
 use super::link::{Link, LinkError, Part, bytes, parse};
 use super::{micros, timestamp};
-use crate::guardrails::{Account, Attempt, Lease};
+use crate::guardrails::{Account, Attempt, DestinationPrefix, LONGEST_MEMORY, Lease, Mark, MarkKind};
 use crate::model::{CallId, Day, E164, Money, OrganizationId, Timestamp, UserId};
 use crate::store::engine::wall_clock;
 use crate::store::{Recovered, Unfinished};
@@ -68,6 +68,7 @@ pub(super) fn reload(
     }
     let ids: Vec<_> = moved.keys().copied().collect();
     let from = micros(now - Duration::from_secs(60));
+    let remembered = micros(now - LONGEST_MEMORY);
     let rows = link.together(&[
         Part::new(
             "SELECT organization, call, user_id, from_number, to_number, connect_number, reserved, day
@@ -82,24 +83,35 @@ pub(super) fn reload(
              ORDER BY journal.at",
             &[&ids, &from, &MINUTE_ROWS],
         ),
-        Part::new("SELECT organization, day, spent FROM spend WHERE organization = ANY ($1)", &[&ids]),
+        Part::new(
+            "SELECT organization, day, sum(spent)::bigint FROM spend
+             WHERE organization = ANY ($1) GROUP BY organization, day",
+            &[&ids],
+        ),
+        Part::new(
+            "SELECT organization, prefix, kind, at FROM breaker WHERE organization = ANY ($1) AND at > $2 ORDER BY id",
+            &[&ids, &remembered],
+        ),
     ])?;
-    let [leases, admitted, spent] = &*rows else { return Err(LinkError::Row("three results".to_owned())) };
+    let [leases, admitted, spent, marks] = &*rows else { return Err(LinkError::Row("four results".to_owned())) };
     let (mut leases, mut admitted, mut spent) = (by(leases, lease)?, by(admitted, at)?, by(spent, day)?);
+    let mut marks = by(marks, mark)?;
     for (name, owner) in &mut books.accounts {
         let Some(version) = moved.get(&owner.id) else { continue };
         let mut leases = leases.remove(&owner.id).unwrap_or_default();
         for lease in &mut leases {
             lease.attempt.organization = name.clone();
         }
-        let today = now.day(&owner.account.rules.zone);
-        let oldest = leases.iter().map(|lease| lease.day).min().map_or(today, |day| day.min(today));
+        let yesterday = now.day(&owner.account.rules.zone).before();
+        let oldest = leases.iter().map(|lease| lease.day).min().map_or(yesterday, |day| day.min(yesterday));
         let mut spent = spent.remove(&owner.id).unwrap_or_default();
         spent.retain(|(day, _)| *day >= oldest);
         // One that lies ahead of this node's clock counts as of now.
         let admitted = admitted.remove(&owner.id).unwrap_or_default();
         let admitted = admitted.into_iter().map(|at| at.min(now));
-        owner.account = Account::restored(owner.account.rules.clone(), admitted, leases, spent);
+        let marks = marks.remove(&owner.id).unwrap_or_default().into_iter().flatten();
+        let marks: Vec<_> = marks.map(|mark| mark.not_after(now)).collect();
+        owner.account = Account::restored(owner.account.rules.clone(), admitted, leases, spent, marks);
         owner.version = Some(*version);
     }
     Ok(())
@@ -133,6 +145,13 @@ fn at(row: &Row) -> Result<Timestamp, LinkError> {
 
 fn day(row: &Row) -> Result<(Day, Money), LinkError> {
     Ok((Day(row.try_get(1)?), Money::from_micros(row.try_get(2)?)))
+}
+
+/// `None` for a mark that only a newer release knows.
+fn mark(row: &Row) -> Result<Option<Mark>, LinkError> {
+    let (prefix, kind) = (DestinationPrefix::parse(row.try_get(1)?), MarkKind::parse(row.try_get(2)?));
+    let at = timestamp(row.try_get(3)?);
+    Ok(prefix.zip(kind).map(|(prefix, kind)| Mark { prefix, kind, at }))
 }
 
 /// The calls of a node that are not forgotten.

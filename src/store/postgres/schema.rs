@@ -7,7 +7,8 @@ use super::server::SCHEMA;
 use crate::store::engine::StoreError;
 
 /// One step per version of the schema, forwards only.
-const MIGRATIONS: &[&str] = &[include_str!("0001_store.sql"), include_str!("0002_tenants.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("0001_store.sql"), include_str!("0002_tenants.sql"), include_str!("0003_account.sql")];
 
 /// Whoever migrates holds this lock: `rvbr`, and a number for what it guards.
 const LOCK: i32 = 0x7276_6272;
@@ -24,7 +25,7 @@ pub(super) fn migrate(link: &mut Link) -> Result<(), StoreError> {
     let server = link.query_opt("SELECT current_setting('server_version_num')::int", &[])?;
     let server: i32 = server.map_or(Ok(0), |row| row.try_get(0)).map_err(LinkError::from)?;
     if server < OLDEST {
-        return Err(StoreError::TooOld);
+        return Err(StoreError::OldServer);
     }
     link.batch("BEGIN")?;
     let migrated = steps(link);

@@ -22,12 +22,12 @@ use super::batch::{self, Node};
 use super::books::{Books, Failed, Promise, Work, Written};
 use super::link::{Link, LinkError};
 use super::server::Server;
-use super::{answers, recover, tokens};
+use super::{Wake, recover, retention};
 use crate::guardrails::Account;
 use crate::model::{CallId, CommitId, OrganizationId, Timestamp};
 use crate::store::engine::queue::Queue;
 use crate::store::engine::{BEAT, wall_clock};
-use crate::store::{ChangeOrder, Changed, Commit, Committed, Idempotency};
+use crate::store::{ChangeOrder, Changed, Commit, Committed, Idempotency, Retention};
 
 /// Commits in one transaction, at most: what a slow database makes wait is answered in bites.
 pub(super) const GROUP: usize = 512;
@@ -50,6 +50,8 @@ pub(super) enum Order {
     Inspect(OrganizationId, Show),
     /// Says whether the database can be written.
     Ping(Box<dyn FnOnce(bool) + Send>),
+    /// How long what is kept is kept.
+    Keep(Retention),
     /// The database can be reached again.
     Back(Box<Link>),
     Stop,
@@ -78,6 +80,8 @@ pub(super) struct Writer {
     pub forgotten: Vec<CallId>,
     /// Nobody needs a connection any more.
     pub closed: Arc<AtomicBool>,
+    pub retention: Retention,
+    pub wake: Wake,
 }
 
 /// A group whose COMMIT was sent and never answered.
@@ -203,6 +207,7 @@ impl Writer {
             Order::Change(order, tell) => tell(self.change(&order)),
             Order::Inspect(organization, show) => group.shows.push((organization, show)),
             Order::Ping(reply) => group.pings.push(reply),
+            Order::Keep(retention) => self.retention = retention,
             Order::Back(link) => self.back(*link),
             Order::Stop => group.stop = true,
         }
@@ -242,9 +247,19 @@ impl Writer {
                 if std::mem::take(&mut self.failing) {
                     info!("the store can be written again");
                 }
+                self.wake_sender();
                 self.tell(group, written);
             }
             Err(failed) => self.failed(group, failed),
+        }
+    }
+
+    /// The last transaction has made deliveries due, perhaps.
+    fn wake_sender(&mut self) {
+        if std::mem::take(&mut self.books.deliveries_due)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
         }
     }
 
@@ -339,8 +354,7 @@ impl Writer {
         let now = wall_clock();
         let done = batch::alive(link, &self.node, now).and_then(|ours| {
             batch::forget(link, &self.forgotten)?;
-            answers::purge(link, now)?;
-            tokens::purge(link, now)?;
+            retention::purge(link, &self.retention, now)?;
             Ok(ours)
         });
         match done {
