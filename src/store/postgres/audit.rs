@@ -171,6 +171,13 @@ fn references(link: &mut Link, auditor: &mut Auditor<'_>) -> Result<(), LinkErro
     for row in &link.query("SELECT call FROM token", &[])? {
         refer(link, Finding::TokenOfNoCall, CallId::from_bytes(bytes(row, 0)?))?;
     }
+    let deliveries = "SELECT call FROM delivery
+         WHERE NOT EXISTS (SELECT FROM subscription WHERE subscription.id = delivery.subscription)
+            OR state = 'pending' AND event > (SELECT facts_to FROM kept)
+               AND NOT EXISTS (SELECT FROM journal WHERE journal.id = delivery.event AND amount IS NULL)";
+    for row in &link.query(deliveries, &[])? {
+        auditor.reference(Finding::DeliveryOfNothing, CallId::from_bytes(bytes(row, 0)?), false);
+    }
     Ok(())
 }
 
