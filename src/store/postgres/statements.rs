@@ -30,7 +30,8 @@ fn statement(link: &mut Link, organization: &OrganizationId, from: Day, to: Day)
                          WHERE journal.organization = organization.id), 0)
                   FROM organization WHERE name = $1";
     let row = link.query_opt(newest, &[&organization.as_str()])?;
-    let (id, as_of): (i64, i64) = row.map_or(Ok((0, 0)), |row| Ok::<_, LinkError>((row.try_get(0)?, row.try_get::<_, i64>(1)?)))?;
+    let (id, as_of): (i64, i64) =
+        row.map_or(Ok((0, 0)), |row| Ok::<_, LinkError>((row.try_get(0)?, row.try_get::<_, i64>(1)?)))?;
     let rows = link.query(LINES, &[&id, &from.0, &to.0])?;
     link.batch("COMMIT")?;
     Ok(Statement::new(as_of.unsigned_abs(), rows.iter().map(line).collect::<Result<Vec<_>, _>>()?))
