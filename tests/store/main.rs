@@ -5,6 +5,7 @@
 mod audit;
 mod backup;
 mod breakers;
+mod cluster;
 mod crash;
 mod deliveries;
 mod desk;

@@ -23,6 +23,7 @@ mod audit;
 mod away;
 mod batch;
 mod books;
+mod cluster;
 mod deliveries;
 mod erase;
 mod link;
@@ -49,15 +50,18 @@ use std::time::Instant;
 use self::away::Owed;
 use self::batch::Node;
 use self::books::Books;
+use self::cluster::Heart;
 use self::pool::Pool;
 use self::reader::Reader;
 use self::server::Server;
 use self::writer::{Order, Writer};
+use super::cluster::{Peer, Unheard};
 use super::engine::directory::Directory;
 use super::engine::queue::{self, Queue};
 use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
 use super::{
-    CallFilter, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Retention, Store,
+    CallFilter, Cluster, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Retention,
+    Store,
     StoreDown, TokenState, Usage,
 };
 use crate::config::PostgresUrl;
@@ -74,6 +78,7 @@ pub struct PostgresStore {
     /// For what is written beside the accounts.
     pool: Pool,
     directory: Arc<Directory>,
+    heart: Heart,
     wake: Wake,
     writer: Option<JoinHandle<()>>,
     closed: Arc<AtomicBool>,
@@ -99,9 +104,11 @@ impl PostgresStore {
         let orders = Arc::new(Queue::new());
         let closed = Arc::new(AtomicBool::new(false));
         let wake = Wake::new(OnceLock::new());
+        let node = Node { id: node.to_owned(), epoch };
+        let heart = Heart::new(server.clone(), node.clone());
         let writer = Writer {
             server: server.clone(),
-            node: Node { id: node.to_owned(), epoch },
+            node,
             link: Some(link),
             orders: Arc::clone(&orders),
             books,
@@ -125,6 +132,7 @@ impl PostgresStore {
             pool: Pool::new(server, Server::writer),
             wake,
             directory,
+            heart,
             writer: Some(writer.map_err(LinkError::from)?),
             closed,
         };
@@ -180,6 +188,28 @@ impl Store for PostgresStore {
         let (reply, works) = mpsc::sync_channel(1);
         self.order(Order::Ping(Box::new(move |written| _ = reply.send(written))));
         if works.recv() == Ok(true) { Ok(()) } else { Err(StoreError::Unwritable.into()) }
+    }
+
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        Some(self)
+    }
+}
+
+impl Cluster for PostgresStore {
+    fn node(&self) -> &str {
+        self.heart.node()
+    }
+
+    fn beat(&self, url: Option<&str>) -> Result<Vec<Peer>, Unheard> {
+        self.heart.beat(url)
+    }
+
+    fn take_over(&self, dead: &Peer) -> Result<Option<Recovered>, Unheard> {
+        self.heart.take_over(dead)
+    }
+
+    fn owner(&self, call: CallId) -> Result<Option<Peer>, StoreDown> {
+        Ok(self.reader.read(|link| cluster::owner(link, self.heart.node(), &call.to_bytes()))?)
     }
 }
 
