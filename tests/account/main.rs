@@ -5,6 +5,7 @@ mod breakers;
 #[path = "../api/client.rs"]
 #[allow(dead_code, reason = "of the clients of tests/api, only what a listener needs")]
 mod client;
+mod cluster;
 mod command_line;
 mod erasure;
 mod hard_stop;

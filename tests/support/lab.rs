@@ -90,6 +90,8 @@ pub struct Settings {
     pub webrtc: String,
     /// The lines of `[webhooks]`; empty for none but the defaults.
     pub webhooks: String,
+    /// The lines of `[cluster]`; empty for a node that is alone.
+    pub cluster: String,
 }
 
 impl Settings {
@@ -112,6 +114,7 @@ impl Settings {
             organization: String::new(),
             webrtc: String::new(),
             webhooks: String::new(),
+            cluster: String::new(),
         }
     }
 
@@ -182,6 +185,7 @@ sha256 = "{key}"
 scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
 {webrtc}
 {webhooks}
+{cluster}
 "#,
             api = self.api(),
             admin = self.admin(),
@@ -200,6 +204,7 @@ scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
             organization = self.organization,
             webrtc = self.webrtc,
             webhooks = self.webhooks,
+            cluster = self.cluster,
             key = hex::encode(Sha256::digest(KEY)),
             admin_key = hex::encode(Sha256::digest(ADMIN_KEY)),
         )

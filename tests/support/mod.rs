@@ -22,6 +22,7 @@
 
 pub mod baresip;
 pub mod braggart;
+pub mod cable;
 pub mod canary;
 pub mod crowd;
 pub mod engine;

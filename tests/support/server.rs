@@ -59,9 +59,13 @@ impl Server {
 
     /// SIGTERM: the server drains and ends by itself.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "SIGTERM is delivered");
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
+        assert!(sent.success(), "SIG{name} is delivered");
     }
 
     /// Changes the file and sends SIGHUP. Returns before the server has read it.
