@@ -15,7 +15,7 @@ EACH_ROUND ?=
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run test sdk check check-long bench sim chaos fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
+.PHONY: help demo run cluster test sdk check check-long bench sim chaos fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,13 @@ run: ## Serve config.example.toml on loopback
 	$(call step,serving config.example.toml)
 	@$(CARGO) run --locked --bin revbridge -- serve --config config.example.toml
 
-test: packages-test packages-sdk tools-browser tools-python ## Every test: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
+cluster: ## Two nodes, PostgreSQL and HAProxy on loopback, until Ctrl-C
+	$(call step,building)
+	@$(CARGO) build --locked --bin revbridge
+	$(call step,starting)
+	@deploy/cluster/up
+
+test: packages-test packages-sdk tools-browser tools-python ## Every test, on both engines: units, API, SIPp, baresip, browsers, simulator, crashes, SDK
 	@scripts/test
 
 sdk: packages-sdk ## The browser SDK: its types, promises, tests, size
@@ -88,7 +94,7 @@ packages-demo:
 
 packages-test:
 	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl \
-	  iptables chromium coturn python3-venv openssl
+	  iptables chromium coturn python3-venv openssl postgresql haproxy
 
 # Node may also come from elsewhere than Debian.
 packages-sdk:

@@ -38,7 +38,7 @@ fn settings(lab: &Lab, url: &str, name: &str, address: Ipv4Addr) -> Settings {
     Settings {
         folder,
         address,
-        store: Some(url.to_owned()),
+        store: format!("url = \"{url}\""),
         cluster: format!("[cluster]\nnode = \"{name}\"\nurl = \"http://{address}:8080\"\nlease_seconds = {lease}\n"),
         ..lab.settings()
     }

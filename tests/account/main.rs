@@ -7,6 +7,7 @@ mod breakers;
 mod client;
 mod cluster;
 mod command_line;
+mod deploy;
 mod erasure;
 mod hard_stop;
 mod limits;
