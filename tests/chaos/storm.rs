@@ -142,7 +142,7 @@ impl Storm {
             dead.store(true, Ordering::Relaxed);
             // The clients are in the middle of something when it dies.
             if end == End::Kill {
-                storm.server.signal("-KILL");
+                storm.server.signal("KILL");
             }
         });
         match end {

@@ -50,18 +50,12 @@ impl Server {
         self.child = spawn(&self.settings);
     }
 
-    /// A signal by its name for kill(1), without waiting for what it does.
-    pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().expect("kill runs");
-        assert!(sent.success(), "{name} is delivered");
-    }
-
     /// SIGTERM: the server drains and ends by itself.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
+    /// A signal by its name, without waiting for what it does.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");

@@ -61,8 +61,7 @@ use super::engine::queue::{self, Queue};
 use super::engine::{ANSWER, BEAT, StoreError, wall_clock};
 use super::{
     CallFilter, Cluster, Commit, Committed, Event, Idempotency, KeyInfo, Outbox, Page, Records, Recovered, Retention,
-    Store,
-    StoreDown, TokenState, Usage,
+    Store, StoreDown, TokenState, Usage,
 };
 use crate::config::PostgresUrl;
 use crate::guardrails::{self, Account, Attempt, Preview};
