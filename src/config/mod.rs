@@ -320,7 +320,7 @@ impl Config {
         for error in syntax {
             problems.add(error.span().map_or(0, |s| s.start), format!("not TOML: {}", error.message()));
         }
-        let config = Self::read(section::Section::root(&mut problems, table.get_ref()));
+        let config = Self::read(section::Section::root(&mut problems, table.get_ref()), Path::new(file));
         match (problems.into_errors(file, text), config) {
             (None, Some(config)) => Ok(config),
             (Some(errors), _) => Err(errors),
@@ -332,7 +332,7 @@ impl Config {
     }
 
     /// `None` only when a mistake was noted.
-    fn read(mut root: section::Section<'_, '_>) -> Option<Config> {
+    fn read(mut root: section::Section<'_, '_>, file: &Path) -> Option<Config> {
         let api = servers::api(root.table("api"));
         let admin = servers::admin(root.table("admin"));
         let store = servers::store(root.table("store"));
@@ -359,8 +359,8 @@ impl Config {
         let store = store?;
         let key_file = webhooks.value.key_file.unwrap_or_else(|| match &store.url {
             StoreUrl::Sqlite(path) => beside(path, ".webhooks-key"),
-            // Every node has a copy of the same file.
-            StoreUrl::Postgres(_) => PathBuf::from("revbridge.webhooks-key"),
+            // Beside the configuration. Every node has a copy of the same file.
+            StoreUrl::Postgres(_) => file.with_file_name("revbridge.webhooks-key"),
         });
         Some(Config {
             api: api?.value,

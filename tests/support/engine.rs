@@ -28,6 +28,15 @@ pub fn engine() -> Engine {
     }
 }
 
+/// What is only the SQLite file's, and why: a test that begins with this ends here on PostgreSQL, and is counted.
+pub fn only_sqlite(why: &str) -> bool {
+    let other = engine() == Engine::Postgres;
+    if other {
+        println!("revbridge-test: only-sqlite=1 ({why})");
+    }
+    other
+}
+
 /// `[store] url` of the store that this path stands for.
 pub fn url_of(path: &Path) -> String {
     match engine() {

@@ -32,17 +32,24 @@ fn read(file: File, path: &Path) -> anyhow::Result<SigningKey> {
     }
 }
 
-/// Whole or not at all: a key that is cut off would be another key.
+/// Whole or not at all: a key that is cut off would be another key. Of several processes that make it at once all use
+/// that of the first.
 fn make(path: &Path) -> anyhow::Result<SigningKey> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).context("the system gives no random bytes")?;
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(format!(".{}.new", std::process::id()));
     let unfinished = Path::new(&name);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(unfinished)?;
     file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;
     file.sync_all()?;
-    std::fs::rename(unfinished, path)?;
+    let linked = std::fs::hard_link(unfinished, path);
+    std::fs::remove_file(unfinished)?;
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return read(File::open(path)?, path),
+        Err(error) => return Err(error.into()),
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;
     }
