@@ -32,6 +32,7 @@ pub struct CallFilter {
 /// Part of a list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
+    /// Fewer than asked for, and none even, may come before the last page: one page looks at so many calls only.
     pub records: Vec<CallRecord>,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<i64>,

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use revbridge::model::{CallId, Money, OrganizationId, Status, UserId};
-use revbridge::store::CallFilter;
+use revbridge::store::{CallFilter, Page};
 
 use crate::desk::*;
 
@@ -77,4 +77,40 @@ fn another_organization_sees_nothing() {
     }
     let query = CallFilter { limit: 100, ..CallFilter::default() };
     assert_eq!(desk.store.list(&stranger, &query).unwrap().records, []);
+}
+
+/// However large the store: what a filter rarely matches is found over several pages.
+#[test]
+fn a_page_looks_at_so_many_calls_and_the_next_goes_on_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut desk = Desk::open(&path, wide()).unwrap();
+    let organization = OrganizationId("acme".into());
+    let sought = desk.admit();
+    desk.commit(settle(&sought, Money::ZERO));
+    // Newer than it, and to another number.
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 45000)
+         INSERT INTO calls (organization, call, status, user_id, from_number, to_number, created_at, record)
+         SELECT organization, CAST(format('%016d', n) AS BLOB), status, user_id, from_number, '', created_at, record
+         FROM calls, n",
+        [],
+    )
+    .unwrap();
+
+    let mut query = CallFilter { limit: 10, to: Some(sought.to), ..CallFilter::default() };
+    let mut pages = Vec::new();
+    loop {
+        let page = desk.store.list(&organization, &query).unwrap();
+        pages.push(page.records.iter().map(|record| record.id).collect::<Vec<_>>());
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [vec![], vec![], vec![sought.call]]);
+
+    let live = CallFilter { limit: 10, status: Some(Status::InProgress), ..CallFilter::default() };
+    assert_eq!(desk.store.list(&organization, &live).unwrap(), Page::default(), "known without a look at what is over");
 }

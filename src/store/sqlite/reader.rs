@@ -18,6 +18,10 @@ const IDLE: usize = 2;
 /// A call's id is drawn within this of its `created_at`.
 const SLACK: Duration = Duration::from_secs(60);
 
+/// Calls looked at for one page, at most: some 20 ms. What a filter rarely matches is found over several
+/// pages, and no request reads a store of millions.
+const EXAMINED: usize = 20_000;
+
 /// Reads beside the writer, on connections that cannot write. Every read blocks.
 pub(super) struct Reader {
     path: PathBuf,
@@ -57,15 +61,24 @@ impl Reader {
 
     pub fn list(&self, organization: &OrganizationId, query: &CallFilter) -> Result<Page, StoreError> {
         let filter = Filter::new(organization, query);
-        let mut rows: Vec<(i64, CallRecord)> = self.read(|db| {
+        self.read(|db| {
             let mut select = db.prepare_cached(&filter.sql())?;
             let bound: Vec<(&str, &dyn ToSql)> = filter.values.iter().map(|(n, v)| (*n, v.as_ref())).collect();
-            select.query_map(&*bound, |row| Ok((row.get(0)?, super::parse(row, 2)?)))?.collect()
-        })?;
-        let more = rows.len() > query.limit;
-        rows.truncate(query.limit);
-        let next = rows.last().filter(|_| more).map(|(id, _)| *id);
-        Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
+            let (mut rows, mut page, mut last, mut examined) = (select.query(&*bound)?, Page::default(), None, 0);
+            while let Some(row) = rows.next()? {
+                let wanted = row.get("wanted")?;
+                if examined == EXAMINED || wanted && page.records.len() == query.limit {
+                    page.next = last;
+                    break;
+                }
+                if wanted {
+                    page.records.push(super::parse(row, 2)?);
+                }
+                last = Some(row.get(0)?);
+                examined += 1;
+            }
+            Ok(page)
+        })
     }
 
     pub fn events(
@@ -135,32 +148,37 @@ fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Event>> {
 }
 
 /// The conditions of a list and the values bound to them.
+///
+/// What an index answers bounds the rows that are read; the rest is judged row by row, so that whoever reads
+/// can tell how many were looked at.
 struct Filter {
-    conditions: String,
+    bounds: String,
+    wanted: String,
+    /// Only calls that live can have the status that is asked for.
+    is_live: bool,
     values: Vec<(&'static str, Box<dyn ToSql>)>,
 }
 
 impl Filter {
     fn new(organization: &OrganizationId, query: &CallFilter) -> Self {
-        let mut filter = Filter { conditions: String::new(), values: Vec::new() };
+        let is_live = query.status.is_some_and(|status| !status.is_terminal());
+        let mut filter = Filter { bounds: String::new(), wanted: "TRUE".to_owned(), is_live, values: Vec::new() };
         filter.bind(":name", organization.as_str().to_owned());
-        // One more than asked for tells whether there is a next page.
-        filter.bind(":limit", i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1));
-        filter.narrow(
+        filter.within(
             "call < coalesce((SELECT call FROM live WHERE id = :cursor),
                                        (SELECT call FROM calls WHERE id = :cursor))",
             ":cursor",
             query.cursor,
         );
-        filter.narrow("status = :status", ":status", query.status.map(Status::as_str));
-        filter.narrow("from_number = :from", ":from", query.from.map(|number| String::from(&*number.text())));
-        filter.narrow("to_number = :to", ":to", query.to.map(|number| String::from(&*number.text())));
-        filter.narrow("user_id = :user", ":user", query.user.as_ref().map(|user| user.as_str().to_owned()));
-        filter.narrow("created_at >= :after", ":after", query.after.map(micros));
-        filter.narrow("created_at < :before", ":before", query.before.map(micros));
+        filter.within("created_at >= :after", ":after", query.after.map(micros));
+        filter.within("created_at < :before", ":before", query.before.map(micros));
         // Ids sort by time, so the index ends the search where the times would only skip row after row.
-        filter.narrow("call >= :oldest", ":oldest", query.after.map(|at| id_at(at - SLACK)));
-        filter.narrow("call < :newest", ":newest", query.before.map(|at| id_at(at + SLACK)));
+        filter.within("call >= :oldest", ":oldest", query.after.map(|at| id_at(at - SLACK)));
+        filter.within("call < :newest", ":newest", query.before.map(|at| id_at(at + SLACK)));
+        filter.want("status = :status", ":status", query.status.map(Status::as_str));
+        filter.want("from_number = :from", ":from", query.from.map(|number| String::from(&*number.text())));
+        filter.want("to_number = :to", ":to", query.to.map(|number| String::from(&*number.text())));
+        filter.want("user_id = :user", ":user", query.user.as_ref().map(|user| user.as_str().to_owned()));
         filter
     }
 
@@ -168,25 +186,37 @@ impl Filter {
         self.values.push((name, Box::new(value)));
     }
 
-    fn narrow(&mut self, condition: &str, name: &'static str, value: Option<impl ToSql + 'static>) {
+    fn within(&mut self, condition: &str, name: &'static str, value: Option<impl ToSql + 'static>) {
         if let Some(value) = value {
-            self.conditions.push_str(" AND ");
-            self.conditions.push_str(condition);
+            self.bounds.push_str(" AND ");
+            self.bounds.push_str(condition);
             self.bind(name, value);
         }
     }
 
-    /// Each call is in exactly one of the two halves, and one statement sees one moment of the file.
+    fn want(&mut self, condition: &str, name: &'static str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.wanted.push_str(" AND ");
+            self.wanted.push_str(condition);
+            self.bind(name, value);
+        }
+    }
+
+    /// Each call is in exactly one of the two halves, and one statement sees one moment of the file. Newest
+    /// first and without an end: the reader stops.
     fn sql(&self) -> String {
-        let conditions = &self.conditions;
-        format!(
-            "SELECT id, call, record FROM live
-             WHERE organization = (SELECT id FROM organization WHERE name = :name) AND record IS NOT NULL{conditions}
-             UNION ALL
-             SELECT id, call, record FROM calls
-             WHERE organization = (SELECT id FROM organization WHERE name = :name){conditions}
-             ORDER BY call DESC LIMIT :limit"
-        )
+        let Self { bounds, wanted, .. } = self;
+        let half = |table, condition| {
+            format!(
+                "SELECT id, call, record, {wanted} AS wanted FROM {table}
+                 WHERE organization = (SELECT id FROM organization WHERE name = :name){condition}{bounds}"
+            )
+        };
+        let live = half("live", " AND record IS NOT NULL");
+        match self.is_live {
+            true => format!("{live} ORDER BY call DESC"),
+            false => format!("{live} UNION ALL {} ORDER BY call DESC", half("calls", "")),
+        }
     }
 }
 
