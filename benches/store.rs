@@ -1,12 +1,15 @@
 //! What the store costs and how fast it answers: `figure | measured | target | ok/short`.
 //!
 //! The processor's time is that of the writer thread alone, as the kernel counted it, and so are its
-//! switches and writes. `cargo bench --bench store -- RATE SECONDS` offers whole calls at one rate only.
+//! switches and writes. `cargo bench --bench store -- RATE SECONDS` offers whole calls at one rate only, and
+//! `-- admissions` measures admissions alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures: needs the clock and threads.
 
 #[path = "../tests/store/desk.rs"]
 #[allow(dead_code)] // Shared with the tests, which use more of it.
 mod desk;
+#[path = "store/each.rs"]
+mod each;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,13 +30,18 @@ fn main() {
     if let [rate, seconds] = *asked {
         return paced(&dir.path().join("one"), rate, seconds, 120.0);
     }
-    for (rate, target_us) in [(100, 120.0), (400, 120.0), (1_000, 80.0)] {
-        paced(&dir.path().join(format!("{rate}")), rate, 8, target_us);
+    if !std::env::args().any(|argument| argument == "admissions") {
+        for (rate, target_us) in [(100, 120.0), (400, 120.0), (1_000, 80.0)] {
+            paced(&dir.path().join(format!("{rate}")), rate, 8, target_us);
+        }
     }
+    let each = each::rate(&dir.path().join("each"), Duration::from_secs(2));
     let one = flood(&dir.path().join("one"), 1);
     let many = flood(&dir.path().join("many"), 128);
     report("admissions/s, one after the other", one, None);
     report("admissions/s, 128 waiting", many, Some((10_000.0, many >= 10_000.0)));
+    report("admissions/s, a commit for each, without an engine", each, None);
+    report("admissions/s, 128 waiting / a commit for each", many / each, Some((15.0, many / each >= 15.0)));
 }
 
 fn report(figure: &str, measured: f64, target: Option<(f64, bool)>) {

@@ -1,5 +1,6 @@
 //! The server under test, or the bare bridge beside it, in a process of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ pub const PHONES_B: &str = "127.0.0.1:15072";
 
 /// `sha256("load")`.
 const KEY_SHA256: &str = "0cf67fc72b3c86c7a454f6d86b43ed245a8e491d0e5288d4da8c7ff43a7bcdb0";
+/// `sha256("flood")`: another organization's, which asks for what it is refused.
+const FLOOD_SHA256: &str = "d8864644c15d33be9c0aef2d08c8fc105adc040de488b0116882a2cc6aa4492b";
 
 pub struct Server {
     child: Child,
@@ -21,9 +24,14 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with("", "")
+    }
+
+    /// With more lines of `[api]` and of `[media]`.
+    pub fn start_with(api: &str, media: &str) -> Self {
         let folder = Self::folder();
         let config = folder.join("config.toml");
-        fs::write(&config, configuration(&folder)).expect("a configuration");
+        fs::write(&config, configuration(&folder, api, media)).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
         command.arg("serve").arg("--config").arg(&config);
         Self::spawn(command, folder)
@@ -68,12 +76,19 @@ impl Server {
 
     /// CPU time of all its threads, from the scheduler.
     pub fn cpu(&self) -> Duration {
+        self.cpu_by_thread().values().sum()
+    }
+
+    /// The same by the names of the threads; those of one name are added up.
+    pub fn cpu_by_thread(&self) -> BTreeMap<String, Duration> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
-        let nanos = tasks
-            .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-            .filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok())
-            .sum();
-        Duration::from_nanos(nanos)
+        let mut spent = BTreeMap::new();
+        for task in tasks {
+            let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let nanos = read("schedstat").split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+            *spent.entry(read("comm").trim().to_owned()).or_default() += Duration::from_nanos(nanos);
+        }
+        spent
     }
 
     pub fn resident_kilobytes(&self) -> u64 {
@@ -93,12 +108,13 @@ impl Drop for Server {
     }
 }
 
-fn configuration(folder: &std::path::Path) -> String {
+fn configuration(folder: &std::path::Path, api: &str, media: &str) -> String {
     let store = folder.join("bench.db");
     format!(
         r#"
 [api]
 listen = "{API}"
+{api}
 [admin]
 listen = "127.0.0.1:18081"
 [store]
@@ -110,6 +126,7 @@ address = "127.0.0.1"
 ports = "20000-59999"
 rest_seconds = 1
 timeout_seconds = 3600
+{media}
 [calls]
 max_calls = 100000
 [[trunk]]
@@ -138,6 +155,20 @@ number = "+18885550100"
 user = "load"
 sha256 = "{KEY_SHA256}"
 scopes = ["calls:read", "calls:write"]
+[[organization]]
+id = "flood"
+allowed_destinations = ["+1"]
+max_concurrent_legs = 100
+max_calls_per_minute = 100
+daily_spend_limit = "100.00"
+[[organization.user]]
+id = "flood"
+[[organization.number]]
+number = "+18885550199"
+[[organization.key]]
+user = "flood"
+sha256 = "{FLOOD_SHA256}"
+scopes = ["calls:write"]
 "#,
         store.display()
     )

@@ -1,4 +1,5 @@
-//! `GET /v1/calls`: an organization's calls, newest first, page by page.
+//! `GET /v1/calls`: an organization's calls, newest first, page by page. Only a page without a cursor is the last: one that
+//! is narrowed may be short, as a page looks at so many calls only.
 
 use std::sync::Arc;
 
