@@ -15,10 +15,23 @@ const T1: Duration = Duration::from_millis(500);
 pub struct Marks {
     pub answered: Vec<AtomicU64>,
     pub invited: Vec<AtomicU64>,
+    /// The port to which the server wants each call's audio.
+    pub relay: Vec<AtomicU64>,
     pub ended: AtomicU64,
     pub acknowledged: AtomicU64,
     /// Messages that came, or had to be sent, more than once.
     pub repeated: AtomicU64,
+}
+
+/// How the phones of a bank behave.
+#[derive(Clone, Copy)]
+pub struct Manners {
+    /// So long after the ACK; `None` never.
+    pub hang_up: Option<Duration>,
+    /// Calls with a number below this one are never hung up.
+    pub stay: usize,
+    /// Where all of them take their audio.
+    pub rtp: u16,
 }
 
 pub struct Bank {
@@ -30,9 +43,15 @@ pub struct Bank {
 impl Bank {
     /// Phones at `address`; `hang_up` after the ACK, or never.
     pub fn start(address: &str, calls: usize, epoch: Instant, hang_up: Option<Duration>) -> Self {
+        // Discard (RFC 863): nobody speaks.
+        Self::start_with(address, calls, epoch, Manners { hang_up, stay: 0, rtp: 9 })
+    }
+
+    pub fn start_with(address: &str, calls: usize, epoch: Instant, manners: Manners) -> Self {
         let marks = Arc::new(Marks {
             answered: (0..calls).map(|_| AtomicU64::new(0)).collect(),
             invited: (0..calls).map(|_| AtomicU64::new(0)).collect(),
+            relay: (0..calls).map(|_| AtomicU64::new(0)).collect(),
             ended: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
@@ -43,7 +62,7 @@ impl Bank {
             socket,
             address: address.to_owned(),
             epoch,
-            hang_up,
+            manners,
             marks: marks.clone(),
             legs: HashMap::new(),
             due: BinaryHeap::new(),
@@ -79,7 +98,7 @@ struct Phones {
     socket: UdpSocket,
     address: String,
     epoch: Instant,
-    hang_up: Option<Duration>,
+    manners: Manners,
     marks: Arc<Marks>,
     /// By Call-ID.
     legs: HashMap<String, Leg>,
@@ -159,6 +178,8 @@ impl Phones {
         let call = user.get(user.len().saturating_sub(7)..).and_then(|tail| tail.parse::<usize>().ok()).unwrap_or(0);
         let call = call % self.marks.invited.len();
         self.marks.invited[call].store(self.micros(), Relaxed);
+        let port = text.split("m=audio ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        self.marks.relay[call].store(port.unwrap_or(0), Relaxed);
         let (from, to) = (header(text, "From").unwrap_or_default(), header(text, "To").unwrap_or_default());
         let to = format!("{to};tag=phone{call}");
         let head = format!(
@@ -196,8 +217,11 @@ impl Phones {
                 if leg.sent == 0 {
                     self.marks.answered[leg.call].store(micros, Relaxed);
                 }
-                let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-                           m=audio 9 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+                let rtp = self.manners.rtp;
+                let sdp = format!(
+                    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                     m=audio {rtp} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
+                );
                 format!(
                     "SIP/2.0 200 OK\r\n{}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
                     leg.head,
@@ -242,7 +266,7 @@ impl Phones {
         // The waking that would have repeated the 200 must not hang up: it is taken out by state, as the
         // hang-up has a time of its own.
         self.due.retain(|Reverse((_, due))| due != id);
-        if let Some(after) = self.hang_up {
+        if let Some(after) = self.manners.hang_up.filter(|_| leg.call >= self.manners.stay) {
             self.wake(id, after);
         }
     }

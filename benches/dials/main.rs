@@ -114,7 +114,8 @@ fn ask(connections: &mut Connections, requests: &[Vec<u8>]) -> std::io::Result<(
             }
             next = left.next();
         }
-        connections.answers(Duration::from_millis(100), |_, status| assert_eq!(status, 202, "every dial is accepted"))?;
+        connections
+            .answers(Duration::from_millis(100), |_, status| assert_eq!(status, 202, "every dial is accepted"))?;
     }
     Ok(())
 }

@@ -36,7 +36,10 @@ const BUSY: Duration = Duration::from_millis(250);
 const LOG_PAGES: u32 = 4_000;
 
 /// What that many pages take in the log, with their headers and a last group.
-const LOG_BYTES: usize = (LOG_PAGES as usize + 200) * (4_096 + 24);
+const LOG_BYTES: usize = (LOG_PAGES as usize + 200) * (PAGE_BYTES + 24);
+
+/// SQLite's own default.
+const PAGE_BYTES: usize = 4_096;
 
 /// Keeps a second process off the file for as long as it lives. (SQLite's own exclusive mode would
 /// keep our readers off too.)
@@ -90,8 +93,11 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn lengthen(log: &Path) -> io::Result<()> {
     let log = OpenOptions::new().write(true).open(log)?;
     let length = log.metadata()?.len();
-    let zeros = vec![0; LOG_BYTES.saturating_sub(length as usize)];
-    let written = log.write_all_at(&zeros, length).and_then(|()| log.sync_all());
+    // By the page: what is written at once is kept by the kernel in one piece, and to write a page into a piece of
+    // megabytes costs it several times that of one by itself.
+    let pages = (length..LOG_BYTES as u64).step_by(PAGE_BYTES);
+    let written = pages.map(|at| log.write_all_at(&[0; PAGE_BYTES], at)).collect::<io::Result<()>>();
+    let written = written.and_then(|()| log.sync_all());
     // Half of it would only take the last of a full disk.
     written.or_else(|error| log.set_len(length).and(Err(error)))
 }
