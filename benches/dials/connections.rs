@@ -1,6 +1,7 @@
 //! A client of many connections that stay open, one request on each at a time, on one thread and with few
 //! system calls: what it uses of the machine is not the server's.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,7 +13,8 @@ const READY: usize = 64;
 pub struct Connections {
     poll: OwnedFd,
     streams: Vec<TcpStream>,
-    idle: Vec<usize>,
+    /// The one that was idle longest comes first: the server closes what is never used.
+    idle: VecDeque<usize>,
 }
 
 impl Connections {
@@ -30,7 +32,7 @@ impl Connections {
             })?;
             streams.push(stream);
         }
-        Ok(Self { poll, streams, idle: (0..count).rev().collect() })
+        Ok(Self { poll, streams, idle: (0..count).collect() })
     }
 
     /// How many requests are on their way.
@@ -40,7 +42,7 @@ impl Connections {
 
     /// Sends on a connection that is idle, which takes it; without one nothing happens.
     pub fn ask(&mut self, request: &[u8]) -> io::Result<Option<usize>> {
-        let Some(index) = self.idle.pop() else { return Ok(None) };
+        let Some(index) = self.idle.pop_front() else { return Ok(None) };
         self.streams[index].write_all(request)?;
         Ok(Some(index))
     }
@@ -57,7 +59,7 @@ impl Connections {
             // A short answer, written at once, comes as one.
             let length = self.streams[index].read(&mut buffer)?;
             tell(index, status(&buffer[..length])?);
-            self.idle.push(index);
+            self.idle.push_back(index);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use revbridge::model::{OrganizationId, Status, UserId};
-use revbridge::store::{CallFilter, Records as _};
+use revbridge::store::{CallFilter, Records as _, Statements as _};
 
 use desk::{Desk, number, wide};
 
@@ -37,6 +37,10 @@ fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on the disk of the build");
     let [small, large] = [SMALL, count].map(|count| Stock::fill(folder.path(), count));
     println!("figure | measured | target | ok/short");
+    let [small_us, large_us] = statements(&small, &large);
+    let ratio = large_us / small_us;
+    println!("statement of a day: µs of {SMALL}, of {count} | {small_us:.0}, {large_us:.0} | - | -");
+    println!("statement of a day: ratio | {ratio:.2} | at most 2 | {}", verdict(ratio <= 2.0));
     for list in lists() {
         let (mut small_us, mut large_us) = (Vec::new(), Vec::new());
         let began = Instant::now();
@@ -50,6 +54,21 @@ fn main() {
         let (small_us, large_us) = (median(&mut small_us), median(&mut large_us));
         report(&list, count, small_us, large_us);
     }
+}
+
+/// What a day's calls came to, in each store: 50 users made them.
+fn statements(small: &Stock, large: &Stock) -> [f64; 2] {
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (stock, took) in [small, large].into_iter().zip(&mut took) {
+            let (organization, day) = (OrganizationId("acme".into()), fill::newest_day());
+            let began = Instant::now();
+            let statement = stock.desk.store.statement(&organization, day, day).expect("a store that is up");
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+            assert!(statement.users.len() >= 50, "a day without calls proves nothing");
+        }
+    }
+    took.map(|mut took| median(&mut took))
 }
 
 fn report(list: &List, count: u64, small_us: f64, large_us: f64) {
