@@ -44,7 +44,7 @@ fn admit(db: &Connection, attempt: &revbridge::guardrails::Attempt) -> rusqlite:
             record.status.as_str(),
             record.user_id.as_str(),
             &*record.from_number.text(),
-            &*record.to_number.text(),
+            record.to_number.map(|number| String::from(&*number.text())),
             at,
             text,
             snapshot.as_deref()

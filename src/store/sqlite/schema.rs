@@ -95,8 +95,8 @@ fn lengthen(log: &Path) -> io::Result<()> {
     let length = log.metadata()?.len();
     // By the page: what is written at once is kept by the kernel in one piece, and to write a page into a piece of
     // megabytes costs it several times that of one by itself.
-    let pages = (length..LOG_BYTES as u64).step_by(PAGE_BYTES);
-    let written = pages.map(|at| log.write_all_at(&[0; PAGE_BYTES], at)).collect::<io::Result<()>>();
+    let mut pages = (length..LOG_BYTES as u64).step_by(PAGE_BYTES);
+    let written = pages.try_for_each(|at| log.write_all_at(&[0; PAGE_BYTES], at));
     let written = written.and_then(|()| log.sync_all());
     // Half of it would only take the last of a full disk.
     written.or_else(|error| log.set_len(length).and(Err(error)))
