@@ -24,7 +24,8 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        Self::start_with("", "")
+        // The load is one key's.
+        Self::start_with("requests_per_second = 100000\nrequest_burst = 100000", "")
     }
 
     /// With more lines of `[api]` and of `[media]`.

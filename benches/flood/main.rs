@@ -52,7 +52,8 @@ const FLOODED: usize = 1;
 
 fn main() {
     println!("figure | measured | target | ok/short");
-    under_flood("refused by a guardrail", "", 403);
+    under_flood("refused by a guardrail", "requests_per_second = 100000\nrequest_burst = 100000", 403);
+    under_flood("refused by the limiter", "requests_per_second = 100\nrequest_burst = 100", 429);
 }
 
 /// One server; `api` are lines of its `[api]`, `status` what the flood is answered with.
