@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use revbridge::model::{OrganizationId, Status, UserId};
-use revbridge::store::{CallFilter, Records as _, Statements as _};
+use revbridge::store::CallFilter;
 
 use desk::{Desk, number, wide};
 

@@ -11,9 +11,9 @@
 //! read again. So of any number of nodes each decides on the truth, and an organization that has one node's
 //! calls only is never read twice.
 //!
-//! - [`link`]: one connection, every wait with a deadline. [`server`]: where they lead.
-//! - [`writer`], [`books`], [`batch`]: from the queue to COMMIT. [`away`]: without a database.
-//! - [`reader`]: beside the writer.
+//! - `link`: one connection, every wait with a deadline. `server`: where they lead.
+//! - `writer`, `books`, `batch`: from the queue to COMMIT. `away`: without a database.
+//! - `reader`: beside the writer.
 //!
 //! Deliberately absent: SQL that decides. The guardrails are the same pure functions on every engine.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // An engine has a thread, a clock, and locks.
