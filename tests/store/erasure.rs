@@ -10,6 +10,7 @@ use revbridge::store::{CallFilter, Commit, Erased, ErasedRows, Erasure};
 use rusqlite::Connection;
 
 use crate::audit::is_right;
+use crate::desk::engine::{Engine, Hand, engine, only_sqlite};
 use crate::desk::*;
 
 const PERSON: &str = "+13105559876";
@@ -22,8 +23,14 @@ fn erasure() -> Erasure {
 const SPELLINGS: [&str; 5] = ["13105559876", "3105559876", "(310) 555-9876", "310-555-9876", "310.555.9876"];
 
 fn spellings_in(path: &Path) -> Vec<(String, &'static str)> {
-    let folder = path.parent().unwrap();
     let mut found = Vec::new();
+    if engine() == Engine::Postgres {
+        // What it would give back.
+        let dump = crate::desk::engine::bytes(path);
+        let there = |spelling: &&str| memchr::memmem::find(&dump, spelling.as_bytes()).is_some();
+        return SPELLINGS.into_iter().filter(there).map(|spelling| ("dump".to_owned(), spelling)).collect();
+    }
+    let folder = path.parent().unwrap();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let bytes = std::fs::read(entry.path()).unwrap();
         for spelling in SPELLINGS {
@@ -95,17 +102,16 @@ fn after_an_erasure_no_byte_of_the_number_is_left_and_the_books_are_the_same() {
         }
     }
     desk.store.forget(forgotten);
-    let gone =
-        || Connection::open(&path).unwrap().query_row("SELECT count(*) FROM live", [], |row| row.get::<_, i64>(0));
+    let mut live = Hand::on(&path);
     let until = std::time::Instant::now() + Duration::from_secs(10);
-    while gone() != Ok(0) {
+    while live.count("SELECT count(*) FROM live") != 0 {
         assert!(std::time::Instant::now() < until);
         std::thread::sleep(Duration::from_millis(50));
     }
     // She was a user once, with this phone.
     let log = "INSERT INTO change (at, actor, verb, kind, organization, name, before, after)
                VALUES (1, 'file', 'update', 'user', 'acme', 'jane', NULL, ?)";
-    Connection::open(&path).unwrap().execute(log, [format!("{{\"phone\":\"{PERSON}\"}}")]).unwrap();
+    Hand::on(&path).execute(&log.replace('?', &format!("'{{\"phone\":\"{PERSON}\"}}'")));
     assert!(spellings_in(&path).len() >= 3, "it is there before: {:?}", spellings_in(&path));
     let today = now().day(&TimeZone::UTC);
     let organization = revbridge::model::OrganizationId("acme".into());
@@ -131,11 +137,8 @@ fn after_an_erasure_no_byte_of_the_number_is_left_and_the_books_are_the_same() {
     is_right(&path);
     // Once more changes nothing, and who asked is in the list by a digest.
     assert_eq!(desk.store.erase(&erasure()).unwrap(), Erased::Done(ErasedRows::default()));
-    let by: String = Connection::open(&path)
-        .unwrap()
-        .query_row("SELECT asked_by FROM erasure WHERE digest <> x'' ORDER BY id LIMIT 1", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(by, "operator");
+    let by = live.text("SELECT asked_by FROM erasure WHERE length(digest) = 32 ORDER BY id LIMIT 1");
+    assert_eq!(by.as_deref(), Some("operator"));
     drop(desk);
     let mut desk = Desk::open(&path, wide()).unwrap();
     desk.admit();
@@ -158,6 +161,9 @@ fn what_cannot_be_erased_now_is_told_apart() {
     assert_eq!(desk.store.erase(&erasure()).unwrap(), Erased::InUse { calls: 2 });
     assert_eq!(desk.store.erase(&of("+12125550100")).unwrap(), Erased::Owned);
     assert_eq!(desk.store.erase(&of("+12125559999")).unwrap(), Erased::Done(ErasedRows::default()), "nobody's");
+    if only_sqlite("tables of others lie in the file") {
+        return;
+    }
     let other = "CREATE TABLE phones (owner TEXT, phone TEXT); INSERT INTO phones VALUES ('x', '+13105559876')";
     Connection::open(&path).unwrap().execute_batch(other).unwrap();
     assert_eq!(desk.store.erase(&erasure()).unwrap(), Erased::Declared { places: vec!["phones".to_owned()] });

@@ -8,9 +8,9 @@ use revbridge::guardrails::Attempt;
 use revbridge::model::{Day, Money, Timestamp};
 use revbridge::store::audit::Finding;
 use revbridge::store::{Retention, Step};
-use rusqlite::Connection;
 
 use crate::audit::{audited, is_right};
+use crate::desk::engine::Hand;
 use crate::desk::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -34,7 +34,7 @@ fn past(desk: &mut Desk, days: u32, calls: usize) -> Vec<Attempt> {
 }
 
 fn count(path: &Path, sql: &str) -> i64 {
-    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    Hand::on(path).count(sql)
 }
 
 fn until(mut done: impl FnMut() -> bool) {
@@ -111,15 +111,15 @@ fn a_record_that_was_not_dropped_in_time_is_missed() {
     past(&mut desk, 40, 3);
     past(&mut desk, 2, 1);
     desk.store.keep(Retention { records: Some(DAY * 50), events: None });
-    let young = Connection::open(&path).unwrap();
+    let mut young = Hand::on(&path);
     desk.store.keep(Retention { records: Some(DAY * 30), events: None });
     until(|| count(&path, "SELECT count(*) FROM calls") == 1);
     drop(desk);
     is_right(&path);
-    young.execute("UPDATE retired SET calls = calls - 1", []).unwrap();
+    young.execute("UPDATE retired SET calls = calls - 1");
     assert_eq!(audited(&path).iter().map(|one| one.finding).collect::<Vec<_>>(), [Finding::RetiredCallsDiffer]);
-    young.execute("UPDATE retired SET calls = calls + 1", []).unwrap();
-    young.execute("DELETE FROM calls", []).unwrap();
+    young.execute("UPDATE retired SET calls = calls + 1");
+    young.execute("DELETE FROM calls");
     let found: Vec<_> = audited(&path).iter().map(|one| one.finding).collect();
     assert!(found.contains(&Finding::RecordMissing), "{found:?}");
 }
