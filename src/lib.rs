@@ -16,7 +16,8 @@
 //! cli
 //! server
 //! api
-//! store::sqlite
+//! store::open
+//! store::sqlite   store::postgres
 //! store::engine
 //! switch
 //! sip   webrtc   call        side by side: they know each other only through `leg`

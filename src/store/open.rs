@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::engine::StoreError;
-use super::postgres::PostgresStore;
-use super::sqlite::SqliteStore;
 use super::{Committed, Recovered, Store};
 use crate::config::{StoreConfig, StoreUrl};
 use crate::model::CommitId;
+use crate::store::engine::StoreError;
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
 
 /// Opens the store that the configuration names, for the node of this name. `answer` is told what became of each
 /// commit.

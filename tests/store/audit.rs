@@ -6,25 +6,29 @@ use revbridge::config::StoreUrl;
 use revbridge::model::Money;
 use revbridge::store::audit::{Difference, Finding};
 use revbridge::store::engine::StoreError;
-use revbridge::store::postgres;
-use revbridge::store::sqlite::audit;
 use revbridge::store::{IssuedToken, Step};
+use revbridge::store::{postgres, sqlite::audit};
 use rusqlite::Connection;
 
-use crate::desk::engine::{Engine, Hand, engine, only_sqlite, url_of};
+use crate::desk::engine::postgres::{Hand as PostgresHand, server};
+use crate::desk::engine::{Engine, Hand, copy, engine, url_of};
 use crate::desk::*;
 
 pub fn audited(path: &Path) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut tell = |difference| found.push(difference);
-    match engine() {
-        Engine::Sqlite => audit(path, &mut tell).map(drop).unwrap(),
-        Engine::Postgres => match url_of(path).parse().unwrap() {
-            StoreUrl::Postgres(url) => postgres::audit(&url, &mut tell).map(drop).unwrap(),
-            StoreUrl::Sqlite(_) => panic!("a database"),
-        },
-    }
+    match url_of(path).parse().unwrap() {
+        StoreUrl::Sqlite(path) => audit(&path, &mut tell).unwrap(),
+        StoreUrl::Postgres(url) => postgres::audit(&url, &mut tell).unwrap(),
+    };
     found
+}
+
+/// As [`is_right`], of a file whatever engine the tests run on.
+pub fn file_is_right(path: &Path) {
+    let mut found = Vec::new();
+    audit(path, &mut |difference| found.push(difference)).unwrap();
+    assert_eq!(found, []);
 }
 
 pub fn is_right(path: &Path) {
@@ -56,39 +60,42 @@ fn sound(path: &Path) {
     drop(desk);
 }
 
-/// On either engine: a mix of calls is right, and a sum that is wrong by a micro-unit is told.
-#[test]
-fn a_store_that_is_used_is_right_and_one_wrong_sum_is_found() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db");
-    sound(&path);
-    is_right(&path);
-    let mut hand = Hand::on(&path);
-    let day = "(SELECT min(day) FROM spend)";
-    assert_eq!(hand.count("SELECT count(*) FROM postings"), 16, "both sides of eight bookings");
-    hand.execute(&format!("UPDATE spend SET spent = spent + 1 WHERE day = {day}"));
-    assert!(!audited(&path).is_empty(), "a micro-unit too much");
-    hand.execute(&format!("UPDATE spend SET spent = spent - 1 WHERE day = {day}"));
-    is_right(&path);
-}
-
 /// What stands in for `CALL`, the call that is over; and `LIVE`, the one that is not.
 fn plant(path: &Path, sql: &str) {
-    let db = Connection::open(path).unwrap();
-    let triggers = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
-    let drop: String = db.query_row(triggers, [], |row| row.get(0)).unwrap();
-    db.execute_batch(&format!("{drop}; PRAGMA ignore_check_constraints = on; DROP INDEX calls_by_call")).unwrap();
-    let sql = sql
+    let mut hand = Hand::on(path);
+    let mut sql = sql
         .replace("CALL", "(SELECT call FROM calls ORDER BY id DESC LIMIT 1)")
         .replace("LIVE", "(SELECT call FROM live WHERE record IS NOT NULL)");
-    db.execute_batch(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    // What keeps such things out is taken away first.
+    match engine() {
+        Engine::Sqlite => {
+            let triggers = hand.texts("SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'");
+            triggers.iter().for_each(|drop| hand.execute(drop));
+            hand.execute("PRAGMA ignore_check_constraints = on");
+        }
+        Engine::Postgres => {
+            hand.execute("ALTER TABLE journal DISABLE TRIGGER USER");
+            let checks = hand.texts(
+                "SELECT 'ALTER TABLE ' || conrelid::regclass || ' DROP CONSTRAINT ' || conname FROM pg_constraint
+                 WHERE contype = 'c' AND conrelid IN ('journal'::regclass, 'spend'::regclass, 'live'::regclass)",
+            );
+            checks.iter().for_each(|drop| hand.execute(drop));
+            let (set, path) = ("json_set(record, '$.", "', '");
+            for field in ["status", "cost"] {
+                sql = sql.replace(&format!("{set}{field}{path}"), &format!("with_field(record, '{field}{path}"));
+            }
+            hand.execute(
+                "CREATE FUNCTION with_field(record text, field text, value text) RETURNS text LANGUAGE sql
+                 RETURN jsonb_set(record::jsonb, ARRAY[field], to_jsonb(value))::text",
+            );
+        }
+    }
+    hand.execute("DROP INDEX calls_by_call");
+    hand.execute(&sql);
 }
 
 #[test]
 fn each_kind_of_difference_is_named() {
-    if only_sqlite("differences are planted in the file") {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let original = dir.path().join("original");
     sound(&original);
@@ -142,7 +149,7 @@ fn each_kind_of_difference_is_named() {
     ];
     for (n, (finding, sql)) in planted.iter().enumerate() {
         let path = dir.path().join(format!("planted-{n}"));
-        std::fs::copy(&original, &path).unwrap();
+        copy(&original, &path);
         plant(&path, sql);
         let found = audited(&path);
         assert!(found.iter().any(|one| one.finding == *finding), "{finding:?} is not named in {found:?} after {sql}");
@@ -157,9 +164,6 @@ const FINDINGS: usize = Finding::DeliveryOfNothing as usize + 1;
 
 #[test]
 fn a_difference_says_where_it_is_and_what_was_expected() {
-    if only_sqlite("differences are planted in the file") {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     sound(&path);
@@ -176,10 +180,7 @@ fn a_difference_says_where_it_is_and_what_was_expected() {
 }
 
 #[test]
-fn a_live_store_can_be_audited_and_other_files_are_refused() {
-    if only_sqlite("differences are planted in the file") {
-        return;
-    }
+fn a_live_store_can_be_audited() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut desk = Desk::open(&path, wide()).unwrap();
@@ -192,11 +193,31 @@ fn a_live_store_can_be_audited_and_other_files_are_refused() {
         is_right(&path);
         (0..20).for_each(|_| drop(desk.wait()));
     }
+}
+
+#[test]
+fn what_is_no_file_of_this_release_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
     assert!(matches!(audit(&dir.path().join("none"), &mut |_| ()), Err(StoreError::File(..))));
     let foreign = dir.path().join("foreign");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
     assert!(matches!(audit(&foreign, &mut |_| ()), Err(StoreError::Foreign)));
-    drop(desk);
+    drop(Desk::open_file(&path, wide()).unwrap());
     let old = crate::schema::as_of_version(1, &path);
     assert!(matches!(audit(&old, &mut |_| ()), Err(StoreError::TooOld { version: 1, .. })));
+}
+
+#[test]
+fn a_database_of_another_program_or_release_is_not_audited() {
+    let url = server().database("not_audited");
+    let StoreUrl::Postgres(parsed) = url.parse().unwrap() else { panic!("{url}") };
+    let refused = || postgres::audit(&parsed, &mut |_| ()).unwrap_err();
+    assert!(matches!(refused(), StoreError::Foreign));
+    drop(Desk::open_url(&url, "a", wide(), || ()).unwrap());
+    let mut hand = PostgresHand::connect(&url).unwrap();
+    hand.execute("UPDATE schema_version SET version = version + 1");
+    assert!(matches!(refused(), StoreError::TooNew { .. }));
+    hand.execute("UPDATE schema_version SET version = 1");
+    assert!(matches!(refused(), StoreError::TooOld { version: 1, .. }));
 }

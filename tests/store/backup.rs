@@ -1,4 +1,4 @@
-//! A copy that is made under load is whole, right, private, and can be started on.
+//! The file's own: a copy that is made under load is whole, right, private, and can be started on.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -7,18 +7,14 @@ use revbridge::store::Committed;
 use revbridge::store::engine::StoreError;
 use revbridge::store::sqlite::backup;
 
-use crate::audit::is_right;
-use crate::desk::engine::only_sqlite;
+use crate::audit::file_is_right;
 use crate::desk::*;
 
 #[test]
 fn a_backup_under_load_is_one_moment_and_a_server_starts_on_it() {
-    if only_sqlite("a database has pg_dump") {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     let live = desk.admit();
     let over = desk.admit();
     desk.commit(settle(&over, Money::from_micros(50)));
@@ -32,14 +28,14 @@ fn a_backup_under_load_is_one_moment_and_a_server_starts_on_it() {
         backup(&path, &copy).unwrap();
         (0..60).for_each(|_| assert!(!matches!(desk.wait(), Committed::Unavailable)));
         assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
-        is_right(&copy);
-        let mut restored = Desk::open(&copy, wide()).unwrap();
+        file_is_right(&copy);
+        let mut restored = Desk::open_file(&copy, wide()).unwrap();
         assert!(restored.recovered.calls.iter().any(|call| call.call == live.call), "what lived is taken up");
         assert_eq!(restored.store.get(&over.organization, over.call).unwrap().unwrap().cost, Money::from_micros(50));
         assert!(matches!(restored.commit(permit(&live, Side::User)), Committed::Permitted(_)));
         assert_eq!(restored.commit(settle(&live, Money::ZERO)), Committed::Done);
         drop(restored);
-        is_right(&copy);
+        file_is_right(&copy);
     }
 }
 
@@ -48,7 +44,7 @@ fn a_backup_writes_over_nothing_and_leaves_no_half() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("db"), dir.path().join("copy"));
     assert!(matches!(backup(&path, &copy), Err(StoreError::File(..))), "there is nothing to copy");
-    drop(Desk::open(&path, wide()).unwrap());
+    drop(Desk::open_file(&path, wide()).unwrap());
     std::fs::write(&copy, "mine").unwrap();
     assert!(matches!(backup(&path, &copy), Err(StoreError::File(..))));
     assert_eq!(std::fs::read(&copy).unwrap(), b"mine");

@@ -6,7 +6,7 @@ use revbridge::store::engine::StoreError;
 use revbridge::store::{Committed, Step};
 use rusqlite::Connection;
 
-use crate::desk::engine::{Hand, only_sqlite};
+use crate::desk::engine::Hand;
 use crate::desk::*;
 
 #[test]
@@ -127,12 +127,9 @@ fn a_transaction_that_fails_halfway_leaves_nothing_and_the_next_one_works() {
 /// Every older version there is: what it wrote is read, its books are right, and it goes on.
 #[test]
 fn a_file_of_each_older_version_is_brought_up_to_date_with_all_that_is_in_it() {
-    if only_sqlite("files of older releases") {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    let mut desk = Desk::open(&path, wide()).unwrap();
+    let mut desk = Desk::open_file(&path, wide()).unwrap();
     let (live, first, second) = (desk.admit(), desk.admit(), desk.admit());
     desk.commit(step(&live, Step::Extend { amount: Money::from_micros(2_000) }));
     for attempt in [&first, &second] {
@@ -143,7 +140,7 @@ fn a_file_of_each_older_version_is_brought_up_to_date_with_all_that_is_in_it() {
     let today = now().day(&jiff::tz::TimeZone::UTC);
     for version in 1..STEPS.len() {
         let old = as_of_version(version, &path);
-        let mut desk = Desk::open(&old, wide()).unwrap();
+        let mut desk = Desk::open_file(&old, wide()).unwrap();
         assert_eq!(desk.recovered.calls.len(), 3, "version {version}: the live one and two that linger");
         let statement = desk.store.statement(&live.organization, today, today).unwrap();
         assert_eq!((statement.total.calls, statement.total.live), (3, 1), "version {version}");
@@ -160,7 +157,7 @@ fn a_file_of_each_older_version_is_brought_up_to_date_with_all_that_is_in_it() {
         assert!(matches!(desk.commit(permit(&live, Side::User)), Committed::Refused(_)));
         desk.admit();
         drop(desk);
-        crate::audit::is_right(&old);
+        crate::audit::file_is_right(&old);
     }
 }
 

@@ -113,7 +113,7 @@ fn after_kill_9_each_change_that_was_answered_is_there_with_its_line_and_no_othe
         // The file was applied once; then each change counted one up.
         assert_eq!(count("SELECT version FROM directory"), users + 1);
     }
-    assert!(answered.len() > 20, "{}", answered.len());
+    assert!(answered.len() > 5, "{}", answered.len());
 }
 
 #[test]

@@ -58,6 +58,14 @@ pub fn share(command: &mut Command) {
     }
 }
 
+/// A copy of a store that nobody has open.
+pub fn copy(from: &Path, to: &Path) {
+    match engine() {
+        Engine::Sqlite => drop(std::fs::copy(from, to).expect("a file")),
+        Engine::Postgres => postgres::server().copy(&database(from), &database(to)),
+    }
+}
+
 /// Every byte that the store has written, or could give back.
 pub fn bytes(path: &Path) -> Vec<u8> {
     match engine() {
@@ -125,6 +133,27 @@ impl Hand {
         match self {
             Hand::Sqlite(db) => db.query_row(sql, [], |row| row.get(0)).unwrap_or_else(|e| panic!("{sql}: {e}")),
             Hand::Postgres(hand) => hand.count(sql),
+        }
+    }
+
+    /// The first column of every row.
+    pub fn texts(&mut self, sql: &str) -> Vec<String> {
+        match self {
+            Hand::Sqlite(db) => {
+                let mut select = db.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+                let rows = select.query_map([], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+                rows.map(|row| row.unwrap_or_else(|error| panic!("{sql}: {error}"))).collect()
+            }
+            Hand::Postgres(hand) => hand.texts(sql),
+        }
+    }
+
+    /// These bytes, as SQL writes them.
+    pub fn blob(&self, bytes: &[u8]) -> String {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self {
+            Hand::Sqlite(_) => format!("x'{digits}'"),
+            Hand::Postgres(_) => format!("'\\x{digits}'::bytea"),
         }
     }
 

@@ -148,6 +148,18 @@ impl Postgres {
         self.url(name)
     }
 
+    /// A new database with all that is in another one, which nobody may be connected to.
+    pub fn copy(&self, from: &str, to: &str) {
+        let mut hand = Hand::connect(&self.url("postgres")).expect("the server takes a connection");
+        // Somebody who has just left is still there for a moment.
+        let until = Instant::now() + Duration::from_secs(5);
+        while hand.count(&format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{from}'")) > 0 {
+            assert!(Instant::now() < until, "somebody uses {from}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        hand.execute(&format!("CREATE DATABASE {to} TEMPLATE {from}"));
+    }
+
     /// All that is in a database, as text.
     pub fn dump(&self, name: &str) -> Vec<u8> {
         let dumped = server_command("pg_dump").arg(self.url(name)).output().expect("pg_dump runs");

@@ -1,10 +1,11 @@
 //! The rows of a database for the audit: one moment of it, read beside the nodes that use it.
 
+use serde::Deserialize;
 use tokio_postgres::Row;
 
 use super::link::{Link, LinkError, bytes, parse};
 use super::server::Server;
-use super::{StoreError, timestamp};
+use super::{StoreError, schema, timestamp};
 use crate::config::PostgresUrl;
 use crate::events::FactKind;
 use crate::model::{CallId, Day, Money, OrganizationId, Status, Timestamp};
@@ -16,14 +17,24 @@ use crate::store::{Answer, EntryKind};
 /// Rows of a cursor in memory at once.
 const FETCH: &str = "FETCH 2000 FROM calls_of_all";
 
-/// What of a record the audit reads, as a list.
-const GIST: &str = "json_build_array(record::json -> 'id', record::json -> 'organization_id', record::json -> 'status',
-    record::json -> 'cost', record::json -> 'day', record::json -> 'answered_at', record::json -> 'billable_seconds')::text";
+/// What of a record the audit reads. The database takes no record apart: one that is no JSON would end the audit
+/// where it is to be named.
+#[derive(Deserialize)]
+struct Read {
+    id: CallId,
+    organization_id: OrganizationId,
+    status: Status,
+    cost: Money,
+    day: Day,
+    answered_at: Option<Timestamp>,
+    billable_seconds: u64,
+}
 
 /// Audits the database, which nodes may be using: nothing is written and nobody waits. Tells each difference as it is
 /// found.
 pub fn audit(url: &PostgresUrl, tell: &mut dyn FnMut(Difference)) -> Result<Audited, StoreError> {
     let mut link = Server::new(url)?.migrator()?;
+    schema::is_current(&mut link)?;
     link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     Ok(read(&mut link, tell)?)
 }
@@ -43,23 +54,23 @@ fn read(link: &mut Link, tell: &mut dyn FnMut(Difference)) -> Result<Audited, Li
 
 /// Everything of every call. The order is made by the database, so memory does not grow with the calls.
 fn calls(link: &mut Link, auditor: &mut Auditor<'_>) -> Result<(), LinkError> {
-    link.batch(&format!(
+    link.batch(
         "DECLARE calls_of_all NO SCROLL CURSOR FOR
          SELECT organization.name, part.* FROM (
              SELECT organization, call, 0 AS part, id, kind, amount, day, at, NULL::text, false FROM journal
              WHERE amount IS NOT NULL
              UNION ALL
              SELECT organization, call, 1, id, kind, NULL, NULL, at,
-                    CASE kind WHEN 'call_completed' THEN {GIST} END, kind = 'call_completed' AND record IS NOT NULL
+                    CASE kind WHEN 'call_completed' THEN record END, kind = 'call_completed' AND record IS NOT NULL
              FROM journal WHERE amount IS NULL
              UNION ALL
-             SELECT organization, call, 2, id, status, reserved, day, created_at, {GIST}, record IS NOT NULL FROM live
+             SELECT organization, call, 2, id, status, reserved, day, created_at, record, record IS NOT NULL FROM live
              UNION ALL
-             SELECT organization, call, 3, id, status, NULL, NULL, created_at, {GIST}, true FROM calls
+             SELECT organization, call, 3, id, status, NULL, NULL, created_at, record, true FROM calls
          ) AS part (organization, call, part, id, word, amount, day, at, gist, has_record)
               LEFT JOIN organization ON organization.id = part.organization
-         ORDER BY part.organization, part.call, part.part, part.id"
-    ))?;
+         ORDER BY part.organization, part.call, part.part, part.id",
+    )?;
     loop {
         let rows = link.query(FETCH, &[])?;
         if rows.is_empty() {
@@ -93,17 +104,16 @@ fn part(row: &Row) -> Result<Part, LinkError> {
 }
 
 fn gist(row: &Row, column: usize) -> Result<Gist, LinkError> {
-    type Fields = (CallId, OrganizationId, Status, Money, Day, Option<Timestamp>, u64);
     let text: Option<&str> = row.try_get(column)?;
-    let fields = text.and_then(|text| serde_json::from_str::<Fields>(text).ok());
-    Ok(fields.map(|(call, organization, status, cost, day, answered_at, billable_seconds)| Record {
-        call,
-        organization,
-        status,
-        cost,
-        day,
-        is_answered: answered_at.is_some(),
-        billable_seconds,
+    let read = text.and_then(|text| serde_json::from_str::<Read>(text).ok());
+    Ok(read.map(|read| Record {
+        call: read.id,
+        organization: read.organization_id,
+        status: read.status,
+        cost: read.cost,
+        day: read.day,
+        is_answered: read.answered_at.is_some(),
+        billable_seconds: read.billable_seconds,
     }))
 }
 

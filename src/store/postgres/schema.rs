@@ -44,15 +44,7 @@ fn steps(link: &mut Link) -> Result<(), StoreError> {
     // As long as another node's steps take.
     link.batch("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")?;
     link.query("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCK, &MIGRATING])?;
-    let found = link.query_opt(
-        "SELECT to_regclass('revbridge.schema_version') IS NOT NULL,
-                (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('revbridge'))",
-        &[],
-    )?;
-    let (ours, relations) = match found {
-        Some(row) => (get(&row, 0)?, get::<i64>(&row, 1)?),
-        None => (false, 0),
-    };
+    let (ours, relations) = looks(link)?;
     if !ours && relations > 0 {
         return Err(StoreError::Foreign);
     }
@@ -63,12 +55,7 @@ fn steps(link: &mut Link) -> Result<(), StoreError> {
              INSERT INTO {SCHEMA}.schema_version VALUES (1, 0)"
         ))?;
     }
-    let version = link.query_opt("SELECT version FROM schema_version", &[])?;
-    let version = version.map_or(Ok(0), |row| get::<i64>(&row, 0))?;
-    let known = MIGRATIONS.len() as i64;
-    if version > known {
-        return Err(StoreError::TooNew { version, known });
-    }
+    let (version, known) = version(link)?;
     for sql in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
         link.batch(sql)?;
     }
@@ -76,6 +63,33 @@ fn steps(link: &mut Link) -> Result<(), StoreError> {
         link.execute("UPDATE schema_version SET version = $1", &[&known])?;
     }
     Ok(())
+}
+
+/// Whether the schema is one of ours, and how much is in it.
+fn looks(link: &mut Link) -> Result<(bool, i64), LinkError> {
+    let found = link.query_opt(
+        "SELECT to_regclass('revbridge.schema_version') IS NOT NULL,
+                (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('revbridge'))",
+        &[],
+    )?;
+    found.map_or(Ok((false, 0)), |row| Ok((get(&row, 0)?, get(&row, 1)?)))
+}
+
+/// The version of the schema, no newer than the one that this program knows.
+fn version(link: &mut Link) -> Result<(i64, i64), StoreError> {
+    let version = link.query_opt("SELECT version FROM schema_version", &[])?;
+    let version = version.map_or(Ok(0), |row| get::<i64>(&row, 0))?;
+    let known = MIGRATIONS.len() as i64;
+    if version > known { Err(StoreError::TooNew { version, known }) } else { Ok((version, known)) }
+}
+
+/// That the schema is the one that this program works on. Changes nothing.
+pub(super) fn is_current(link: &mut Link) -> Result<(), StoreError> {
+    if !looks(link)?.0 {
+        return Err(StoreError::Foreign);
+    }
+    let (version, known) = version(link)?;
+    if version < known { Err(StoreError::TooOld { version, known }) } else { Ok(()) }
 }
 
 fn get<T: for<'a> tokio_postgres::types::FromSql<'a>>(
