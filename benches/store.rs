@@ -10,6 +10,8 @@
 mod desk;
 #[path = "store/each.rs"]
 mod each;
+#[path = "store/shared.rs"]
+mod shared;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,6 +38,31 @@ fn main() {
         }
     }
     admissions(dir.path());
+    on_postgres();
+}
+
+/// By turns as well, each on a new database.
+fn on_postgres() {
+    let server = desk::engine::postgres::server();
+    let rounds: Vec<_> = (0..5)
+        .map(|round| {
+            let each = shared::each(&server.database(&format!("each_{round}")), Duration::from_secs(1));
+            let url = server.database(&format!("many_{round}"));
+            (each, flood_on(Desk::open_url(&url, "solo", wide(), || ()).expect("a new store"), 128))
+        })
+        .collect();
+    let (many, ratio) = (median(&rounds, |round| round.1), median(&rounds, |round| round.1 / round.0));
+    let each =
+        format!("PostgreSQL, one account: admissions/s, a transaction for each, {} connections", shared::CONNECTIONS);
+    report(&each, median(&rounds, |round| round.0), None);
+    report("PostgreSQL, one account: admissions/s, 128 waiting", many, None);
+    report("PostgreSQL, one account: 128 waiting / a transaction for each", ratio, Some((3.0, ratio >= 3.0)));
+}
+
+fn median(rounds: &[(f64, f64)], read: impl Fn(&(f64, f64)) -> f64) -> f64 {
+    let mut all: Vec<_> = rounds.iter().map(read).collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 /// By turns: what the disk does meanwhile for others, it does to both.
@@ -47,15 +74,10 @@ fn admissions(dir: &Path) {
             (each, flood(&dir.join(format!("many-{round}")), 128))
         })
         .collect();
-    let median = |read: fn(&(f64, f64)) -> f64| {
-        let mut all: Vec<_> = rounds.iter().map(read).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let (many, ratio) = (median(|round| round.1), median(|round| round.1 / round.0));
+    let (many, ratio) = (median(&rounds, |round| round.1), median(&rounds, |round| round.1 / round.0));
     report("admissions/s, one after the other", one, None);
     report("admissions/s, 128 waiting", many, Some((10_000.0, many >= 10_000.0)));
-    report("admissions/s, a commit for each, without an engine", median(|round| round.0), None);
+    report("admissions/s, a commit for each, without an engine", median(&rounds, |round| round.0), None);
     report("admissions/s, 128 waiting / a commit for each", ratio, Some((15.0, ratio >= 15.0)));
 }
 
@@ -153,7 +175,10 @@ fn commit(attempt: &Attempt, part: usize) -> Commit {
 
 /// Admissions per second with so many waiting at every moment.
 fn flood(path: &Path, at_once: usize) -> f64 {
-    let mut desk = Desk::open(path, wide()).expect("a new store");
+    flood_on(Desk::open_file(path, wide()).expect("a new store"), at_once)
+}
+
+fn flood_on(mut desk: Desk, at_once: usize) -> f64 {
     desk.store.ping().expect("a writer that runs");
     let before = Spent::so_far().cpu_ns;
     let began = Instant::now();

@@ -12,7 +12,7 @@ use super::desk::{self, Desk};
 
 /// Admissions per second.
 pub fn rate(path: &Path, time: Duration) -> f64 {
-    let mut desk = Desk::open(path, desk::wide()).expect("a new store");
+    let mut desk = Desk::open_file(path, desk::wide()).expect("a new store");
     let attempts: Vec<_> = (0..20_000).map(|_| desk.attempt()).collect();
     drop(desk);
     let db = Connection::open(path).expect("the engine's file");
