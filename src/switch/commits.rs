@@ -39,6 +39,7 @@ impl Switch {
         let snapshot = self.snapshot(id);
         let Some(entry) = self.calls.get_mut(&id) else { return };
         let told_before = tell_status(entry, &mut facts);
+        entry.telling += u32::from(told_before.is_some());
         self.last_commit += 1;
         let commit = CommitId(self.last_commit);
         self.commits.insert(commit, Pending { call: id, kind, told_before });
@@ -59,6 +60,7 @@ impl Switch {
     /// What was not written was not told either.
     pub(super) fn untell(&mut self, call: CallId, told_before: Option<Status>, committed: &Committed) {
         let Some(entry) = self.calls.get_mut(&call).filter(|_| told_before.is_some()) else { return };
+        entry.telling = entry.telling.saturating_sub(1);
         match committed {
             Committed::Done
             | Committed::Tripped(_)
@@ -89,12 +91,13 @@ impl Switch {
 }
 
 /// A change of the status that nothing else tells becomes a fact of its own. Gives the status that was told
-/// before, if another one is now.
+/// before, if another one is now. While a commit that tells it may still be refused, each one behind it tells it
+/// again: rather twice than not at all.
 fn tell_status(entry: &mut Entry, facts: &mut Vec<Fact>) -> Option<Status> {
     let record = entry.call.record();
-    let before = entry.told.replace(record.status).filter(|told| *told != record.status)?;
-    if facts.is_empty() {
+    let before = entry.told.replace(record.status).filter(|told| *told != record.status);
+    if facts.is_empty() && (before.is_some() || entry.telling > 0) {
         facts.push(Fact { call: record.id, kind: FactKind::CallStatus });
     }
-    Some(before)
+    before
 }

@@ -49,6 +49,7 @@ impl Switch {
             browser: token.map(|token| Box::new(Desk::new(token.path, token.digest))),
             stored: false,
             told: None,
+            telling: 0,
         };
         self.tokens.extend(token.map(|token| (token.digest, id)));
         self.calls.insert(id, Box::new(entry));

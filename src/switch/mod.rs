@@ -105,6 +105,8 @@ struct Entry {
     stored: bool,
     /// The status that its facts have told.
     told: Option<Status>,
+    /// Commits on their way that tell a status: each may be refused, and its fact with it.
+    telling: u32,
 }
 
 /// A commit that the store has not answered yet.

@@ -75,6 +75,7 @@ impl Switch {
             browser: None,
             stored: true,
             told,
+            telling: 0,
         };
         self.calls.insert(id, Box::new(entry));
         self.live += 1;

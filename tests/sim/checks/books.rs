@@ -129,9 +129,12 @@ impl Checks {
         self.unless(record.status >= before, Check::Status, || {
             format!("{call} goes from {before:?} to {:?}", record.status)
         });
-        // Each change is told, and by `call_status` only where no other fact does.
+        // Each change is told, and by `call_status` only where no other fact does; what a step that was still to be
+        // decided on tells, the one behind it may tell again.
         let (changed, listed) = (record.status != before, !matches!(written.commit.step, Step::Admit(_)));
-        let rightly = changed != told.is_empty() && (!told.contains(&FactKind::CallStatus) || told.len() == 1);
+        let again = !changed && told == [FactKind::CallStatus];
+        let rightly =
+            (changed != told.is_empty() || again) && (!told.contains(&FactKind::CallStatus) || told.len() == 1);
         self.unless(rightly || !listed, Check::Event, || {
             format!("{call} goes from {before:?} to {:?} and tells {told:?}", record.status)
         });
