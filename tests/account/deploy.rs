@@ -35,7 +35,10 @@ impl Up {
         let config = lab.settings().config();
         let shared = config.find("[[trunk]]").map(|at| &config[at..]).expect("what both nodes have in common");
         fs::write(&calls, shared).expect("written");
-        let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cluster/up"))
+        // Whoever runs the tests may have told them to ignore Ctrl-C; a person's shell has not.
+        let mut script = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cluster/up"))
             .arg("--folder")
             .arg(&folder)
             .args(["--address", &lab.server().to_string(), "--lease", "3"])

@@ -263,7 +263,7 @@ fn no_crash_loses_an_event() {
         let got = receiver.got();
         got.iter().filter(|one| one.taken).map(|one| (one.call().to_owned(), one.kind().to_owned())).collect()
     };
-    let all = poll(SOON * 2, || Some(taken()).filter(|taken: &BTreeSet<_>| *taken == owed));
+    let all = poll(SOON * 6, || Some(taken()).filter(|taken: &BTreeSet<_>| *taken == owed));
     assert!(all.is_some(), "owed {owed:#?}\ntaken {:#?}", taken());
     // One name for each event, however often it was told; and a call's first word is that it is new.
     let mut names: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
