@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use revbridge::guardrails::Attempt;
 use revbridge::model::{CommitId, Money, Side};
-use revbridge::store::{Commit, Step};
+use revbridge::store::{Commit, Committed, Step};
 
 use desk::{Desk, admit, permit, settle, step, wide};
 
@@ -188,7 +188,7 @@ fn flood_on(mut desk: Desk, at_once: usize) -> f64 {
     }
     let mut done = 0;
     while began.elapsed() < Duration::from_secs(1) {
-        desk.wait();
+        assert!(matches!(desk.wait(), Committed::Admitted { .. }), "only an admission counts");
         done += 1;
         let attempt = desk.attempt();
         desk.submit(admit(&attempt));

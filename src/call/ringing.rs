@@ -1,5 +1,7 @@
 //! From the admission to B's answer: one function per state and kind of event.
 
+use std::time::Duration;
+
 use super::hold::OUR_CODECS;
 use super::party::Phase;
 use super::state::{Bridged, Committing, Confirming, End, Failing, Next, Ringing, State};
@@ -11,6 +13,10 @@ use crate::media::{MediaCommand, Source};
 use crate::model::{Confirm, EndReason, EndedBy, Side, Status, Timestamp};
 use crate::sdp::{self, Description};
 use crate::store::{Committed, Step};
+
+/// An admission that was decided this much later rings nobody: the store was lost while it committed, and has been
+/// found again.
+const LATE: Duration = Duration::from_secs(15);
 
 /// Prompts of `press_1`: the first and one more.
 const PROMPTS: u8 = 2;
@@ -98,6 +104,10 @@ impl Call {
         }));
         if let Some(end) = end {
             return self.begin_ending(now, end, out);
+        }
+        // Whoever asked has had no answer for so long that a phone would ring for nobody.
+        if now.since(self.record.created_at) > LATE {
+            return self.begin_ending(now, End::store_unavailable(), out);
         }
         let Some(permit) = permit else { return self.await_browser(out) };
         self.stage_done(now, SetupStage::DialToUserInvite, out);

@@ -365,6 +365,24 @@ fn a_limit_lowered_while_a_rings_holds_for_b() {
     assert_eq!((b.record().status, b.record().ended_by), (Status::Rejected, Some(EndedBy::Guardrail)));
 }
 
+/// The store was lost while it committed the admission, and found again with it.
+#[test]
+fn an_admission_that_is_decided_too_late_rings_nobody() {
+    for (seconds, rings) in [(14, true), (16, false)] {
+        let mut b = Bench::new(Confirm::None, 10_000_000);
+        b.now = b.now + Duration::from_secs(seconds);
+        b.durable();
+        let said = b.said();
+        assert!(said.contains(&"reply true".to_owned()), "it is a call, whoever asks again: {said:?}");
+        assert_eq!(said.iter().any(|word| word.starts_with("A invite")), rings, "{said:?}");
+        if !rings {
+            b.finish();
+            assert_eq!(b.record().end_reason, Some(EndReason::StoreUnavailable));
+            assert_eq!(b.record().cost, Money::ZERO);
+        }
+    }
+}
+
 #[test]
 fn a_store_that_cannot_commit_rings_nobody_and_is_asked_again_for_the_record() {
     let mut b = Bench::new(Confirm::None, 10_000_000);

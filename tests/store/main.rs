@@ -9,6 +9,7 @@ mod cluster;
 mod crash;
 mod deliveries;
 mod desk;
+mod doubt;
 mod erasure;
 mod lists;
 mod outage;

@@ -99,6 +99,8 @@ impl Postgres {
 
     /// As a machine without power: the server writes nothing more, and recovers at its next start.
     pub fn crash(&self) {
+        // One that stands still hears nothing else: a test that fails in between must end all the same.
+        self.freeze(false);
         self.signal("QUIT");
         if let Some(mut child) = self.child.lock().unwrap().take() {
             let _ = child.wait();
@@ -108,11 +110,11 @@ impl Postgres {
     /// All of its processes stand still, or go on: their sockets stay open, and nothing comes out.
     pub fn freeze(&self, frozen: bool) {
         let signal = if frozen { "STOP" } else { "CONT" };
-        let postmaster = self.child.lock().unwrap().as_ref().map(Child::id).expect("a running server").to_string();
+        let Some(postmaster) = self.child.lock().unwrap().as_ref().map(|child| child.id().to_string()) else { return };
         let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("pgrep runs");
         let children = String::from_utf8(children.stdout).expect("numbers");
         let all = std::iter::once(postmaster.as_str()).chain(children.lines());
-        let told = Command::new("kill").arg(format!("-{signal}")).args(all).status();
+        let told = Command::new("kill").arg(format!("-{signal}")).args(all).stderr(Stdio::null()).status();
         assert!(told.is_ok(), "kill runs");
     }
 
@@ -133,6 +135,10 @@ impl Postgres {
 
     fn log(&self) -> String {
         self.home.as_ref().and_then(|home| fs::read_to_string(home.join("log")).ok()).unwrap_or_default()
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     pub fn url(&self, database: &str) -> String {
