@@ -184,7 +184,6 @@ impl Shard {
     fn take_messages(&mut self) {
         let mut messages = std::mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
-        self.pace.count(u32::try_from(messages.len()).unwrap_or(u32::MAX));
         for message in messages.drain(..) {
             let now = self.clock.now();
             match message {
@@ -225,7 +224,7 @@ impl Shard {
             let Some((length, remote)) = self.sockets[index].receive(&mut buffer) else { break };
             let flow = Flow { transport: Transport::Udp, local: self.sockets[index].local, remote };
             self.traffic.received += 1;
-            self.pace.count(1);
+            self.pace.packet();
             self.handle(self.clock.now(), Input::Packet(flow, &buffer[..length]));
         }
         self.buffer = buffer;

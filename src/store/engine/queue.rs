@@ -14,7 +14,8 @@
 //! To wake costs about as much as a small commit, so the writer is woken for what begins a group and not
 //! for what only joins one: while commits come, it sleeps no longer than most of them are patient, and
 //! finds them when it looks up by itself. When they come so fast that the urgent ones meet too, groups
-//! begin some time apart, and the writer sleeps through that time whatever comes.
+//! begin some time apart, and the writer sleeps through that time whatever comes. A group of which nothing
+//! was written had nothing to sync: the next may begin at once, so a flood of refused dials makes nobody wait.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -98,6 +99,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Of the last group nothing was written.
+    pub fn nothing_written(&self) {
+        self.lock().began = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,8 +115,8 @@ struct Waiting<T> {
     due: Option<Instant>,
     /// Until when the writer sleeps.
     alarm: Alarm,
-    /// When the last group began.
-    began: Instant,
+    /// When the last group began of which something is written.
+    began: Option<Instant>,
     pace: Pace,
 }
 
@@ -133,7 +139,7 @@ impl Alarm {
 
 impl<T> Waiting<T> {
     fn new(now: Instant) -> Self {
-        Self { orders: Vec::new(), due: None, alarm: Alarm::Awake, began: now, pace: Pace::new(now) }
+        Self { orders: Vec::new(), due: None, alarm: Alarm::Awake, began: None, pace: Pace::new(now) }
     }
 
     /// Whether the writer must be woken, as with [`Waiting::add`].
@@ -176,11 +182,11 @@ impl<T> Waiting<T> {
 
     /// When the next group may begin, when commits come so fast that even urgent ones meet.
     fn apart(&self) -> Option<Instant> {
-        (self.pace.gap * 2 < APART).then(|| self.began + APART)
+        self.began.filter(|_| self.pace.gap * 2 < APART).map(|began| began + APART)
     }
 
     fn take(&mut self, into: &mut Vec<T>, now: Instant) {
-        self.began = now;
+        self.began = Some(now);
         self.due = None;
         std::mem::swap(&mut self.orders, into);
     }
@@ -292,6 +298,18 @@ mod tests {
         assert_eq!(waiting.look(now + APART, None), Alarm::At(now + APART + SLICE));
         assert!(waiting.commit(1, URGENT, now + APART + us(100)));
         assert_eq!(waiting.look(now + APART + us(100), None), Alarm::Awake);
+    }
+
+    #[test]
+    fn after_a_group_that_wrote_nothing_an_urgent_one_waits_for_nobody() {
+        let (mut waiting, now) = paced(us(200));
+        waiting.began = None;
+        assert_eq!(waiting.look(now, None), Alarm::At(now + SLICE), "what may be refused waits for company");
+        assert!(!waiting.commit(1, PATIENT, now + us(200)));
+        assert!(waiting.commit(2, URGENT, now + us(400)));
+        assert_eq!(waiting.look(now + us(410), None), Alarm::Awake);
+        waiting.take(&mut Vec::new(), now + us(410));
+        assert_eq!(waiting.look(now + us(420), None), Alarm::At(now + us(410) + APART), "this one is written");
     }
 
     #[test]

@@ -239,10 +239,13 @@ impl Writer {
         if !asked && !(beat && (sweep || self.books.any_lease() || !self.forgotten.is_empty())) {
             return;
         }
-        let began = Instant::now();
+        let (began, changes) = (Instant::now(), self.db.total_changes());
         let jobs = std::mem::take(&mut group.jobs);
         let written = self.transaction(&group, jobs, beat);
         let works = written.is_some();
+        if self.db.total_changes() == changes {
+            self.orders.nothing_written();
+        }
         histogram!("revbridge_transaction_seconds").record(began.elapsed());
         histogram!("revbridge_commit_group_size").record(group.commits.len() as f64);
         let Written { committed, stand, replies } = written.unwrap_or_else(|| Written {
