@@ -148,6 +148,9 @@ allowed_destinations = ["+1"]
 max_concurrent_legs = 1000000
 max_calls_per_minute = 1000000
 daily_spend_limit = "1000000.00"
+# A load of short calls to one prefix is what breakers are for.
+breaker_short_answers = 0
+breaker_answer_percent = 0
 [[organization.user]]
 id = "load"
 [[organization.number]]

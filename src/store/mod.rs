@@ -183,6 +183,24 @@ pub enum Committed {
     Unavailable,
 }
 
+impl Committed {
+    /// Whether it is written now.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Committed::Done
+            | Committed::Tripped(_)
+            | Committed::Admitted { .. }
+            | Committed::Permitted(_)
+            | Committed::Extended => true,
+            Committed::Refused(_)
+            | Committed::Replayed(_)
+            | Committed::Conflict { .. }
+            | Committed::Spent
+            | Committed::Unavailable => false,
+        }
+    }
+}
+
 /// A call that was not forgotten when the process ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unfinished {

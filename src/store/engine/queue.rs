@@ -14,8 +14,8 @@
 //! To wake costs about as much as a small commit, so the writer is woken for what begins a group and not
 //! for what only joins one: while commits come, it sleeps no longer than most of them are patient, and
 //! finds them when it looks up by itself. When they come so fast that the urgent ones meet too, groups
-//! begin some time apart, and the writer sleeps through that time whatever comes. A group of which nothing
-//! was written had nothing to sync: the next may begin at once, so a flood of refused dials makes nobody wait.
+//! begin some time apart, and the writer sleeps through that time whatever comes. For that only those count of
+//! which something was written: what is refused has nothing to sync, so a flood of it makes nobody wait.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -99,9 +99,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Of the last group nothing was written.
-    pub fn nothing_written(&self) {
-        self.lock().began = None;
+    /// So many commits of what was gathered last were not refused.
+    pub fn written(&self, commits: usize) {
+        self.lock().written(commits, Instant::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
@@ -115,9 +115,12 @@ struct Waiting<T> {
     due: Option<Instant>,
     /// Until when the writer sleeps.
     alarm: Alarm,
-    /// When the last group began of which something is written.
-    began: Option<Instant>,
+    /// When the last orders were taken, and when the last of which something was written.
+    taken: Instant,
+    began: Instant,
     pace: Pace,
+    /// Of those that were written.
+    writes: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,12 +142,20 @@ impl Alarm {
 
 impl<T> Waiting<T> {
     fn new(now: Instant) -> Self {
-        Self { orders: Vec::new(), due: None, alarm: Alarm::Awake, began: None, pace: Pace::new(now) }
+        Self {
+            orders: Vec::new(),
+            due: None,
+            alarm: Alarm::Awake,
+            taken: now,
+            began: now,
+            pace: Pace::new(now),
+            writes: Pace::new(now),
+        }
     }
 
     /// Whether the writer must be woken, as with [`Waiting::add`].
     fn commit(&mut self, order: T, patience: Duration, now: Instant) -> bool {
-        self.pace.commit(now);
+        self.pace.came(1, now);
         let patience = if self.pace.gap < patience { patience } else { Duration::ZERO };
         let due = now + patience;
         let due = self.apart().map_or(due, |next| due.max(next));
@@ -180,19 +191,29 @@ impl<T> Waiting<T> {
         next.or_else(|| self.pace.meets(SLICE, now).then(|| now + SLICE))
     }
 
-    /// When the next group may begin, when commits come so fast that even urgent ones meet.
+    /// When the next group may begin, when so much is written that even urgent commits meet.
     fn apart(&self) -> Option<Instant> {
-        self.began.filter(|_| self.pace.gap * 2 < APART).map(|began| began + APART)
+        (self.writes.gap * 2 < APART).then(|| self.began + APART)
+    }
+
+    fn written(&mut self, commits: usize, now: Instant) {
+        if commits > 0 {
+            self.began = self.taken;
+            self.writes.came(commits, now);
+        }
     }
 
     fn take(&mut self, into: &mut Vec<T>, now: Instant) {
-        self.began = Some(now);
+        self.taken = now;
         self.due = None;
         std::mem::swap(&mut self.orders, into);
     }
 }
 
-/// How far apart commits come, as a moving average over about eight of them.
+/// Of how many commits the moving average of their distance is about.
+const AVERAGED: u32 = 8;
+
+/// How far apart commits come.
 struct Pace {
     last: Instant,
     gap: Duration,
@@ -203,11 +224,15 @@ impl Pace {
         Self { last: now, gap: SILENCE / 2 }
     }
 
-    fn commit(&mut self, at: Instant) {
+    /// So many more by now, at least one.
+    fn came(&mut self, commits: usize, at: Instant) {
+        let commits = u32::try_from(commits).unwrap_or(u32::MAX);
         // A long silence is no longer a silence after a few commits.
-        let gap = at.saturating_duration_since(self.last).min(SILENCE);
+        let gap = at.saturating_duration_since(self.last).min(SILENCE) / commits;
         self.last = self.last.max(at);
-        self.gap = (self.gap * 7 + gap) / 8;
+        for _ in 0..commits.min(AVERAGED) {
+            self.gap = (self.gap * (AVERAGED - 1) + gap) / AVERAGED;
+        }
     }
 
     /// Whether two commits are to be expected within this time.
@@ -236,8 +261,9 @@ mod tests {
         for _ in 0..100 {
             now += gap;
             waiting.commit(0, PATIENT, now);
+            waiting.take(&mut Vec::new(), now);
+            waiting.written(1, now);
         }
-        waiting.take(&mut Vec::new(), now);
         (waiting, now)
     }
 
@@ -301,15 +327,34 @@ mod tests {
     }
 
     #[test]
-    fn after_a_group_that_wrote_nothing_an_urgent_one_waits_for_nobody() {
-        let (mut waiting, now) = paced(us(200));
-        waiting.began = None;
+    fn a_flood_of_what_is_refused_makes_no_urgent_one_wait() {
+        let (mut waiting, mut now) = paced(us(20_000));
+        for _ in 0..100 {
+            now += us(200);
+            waiting.commit(0, PATIENT, now);
+            waiting.take(&mut Vec::new(), now);
+            waiting.written(0, now);
+        }
         assert_eq!(waiting.look(now, None), Alarm::At(now + SLICE), "what may be refused waits for company");
         assert!(!waiting.commit(1, PATIENT, now + us(200)));
         assert!(waiting.commit(2, URGENT, now + us(400)));
-        assert_eq!(waiting.look(now + us(410), None), Alarm::Awake);
         waiting.take(&mut Vec::new(), now + us(410));
-        assert_eq!(waiting.look(now + us(420), None), Alarm::At(now + us(410) + APART), "this one is written");
+        waiting.written(1, now + us(600));
+        assert_eq!(waiting.look(now + us(610), None), Alarm::At(now + us(610) + SLICE));
+        assert!(waiting.commit(3, URGENT, now + us(700)), "there is little to sync");
+    }
+
+    #[test]
+    fn a_group_counts_as_so_many_commits_as_were_written_of_it() {
+        let (mut one_by_one, now) = paced(us(250));
+        let (mut grouped, _) = paced(us(60_000));
+        grouped.writes.last = now;
+        for n in 1..=10 {
+            grouped.written(8, now + us(2_000) * n);
+            one_by_one.written(1, now + us(250) * n);
+        }
+        assert!(grouped.writes.gap < us(260), "{:?}", grouped.writes.gap);
+        assert!(one_by_one.writes.gap.abs_diff(us(250)) < us(5), "{:?}", one_by_one.writes.gap);
     }
 
     #[test]

@@ -264,6 +264,7 @@ impl Writer {
     }
 
     pub(super) fn tell(&self, group: Group, (committed, stand): Written) {
+        self.orders.written(committed.iter().filter(|committed| committed.is_durable()).count());
         let told = group.steps.iter().zip(committed);
         (self.answer)(told.filter_map(|(step, committed)| Some((step.id?, committed))).collect());
         for ((_, _, reply), stands) in group.answers.into_iter().zip(stand) {

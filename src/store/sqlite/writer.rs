@@ -239,13 +239,10 @@ impl Writer {
         if !asked && !(beat && (sweep || self.books.any_lease() || !self.forgotten.is_empty())) {
             return;
         }
-        let (began, changes) = (Instant::now(), self.db.total_changes());
+        let began = Instant::now();
         let jobs = std::mem::take(&mut group.jobs);
         let written = self.transaction(&group, jobs, beat);
         let works = written.is_some();
-        if self.db.total_changes() == changes {
-            self.orders.nothing_written();
-        }
         histogram!("revbridge_transaction_seconds").record(began.elapsed());
         histogram!("revbridge_commit_group_size").record(group.commits.len() as f64);
         let Written { committed, stand, replies } = written.unwrap_or_else(|| Written {
@@ -253,6 +250,7 @@ impl Writer {
             stand: vec![None; group.answers.len()],
             replies: Vec::new(),
         });
+        self.orders.written(committed.iter().filter(|committed| committed.is_durable()).count());
         (self.answer)(group.commits.iter().map(|(id, _)| *id).zip(committed).collect());
         for ((_, _, reply), stands) in group.answers.into_iter().zip(stand) {
             reply(stands);
