@@ -361,6 +361,31 @@ fn walk(path: &Path, seen: &mut impl FnMut(&Path, &str)) {
     }
 }
 
+/// Each `file.rs::function` that a page names between backticks, and what is wrong with it.
+fn missing_tests(page: &str) -> Vec<String> {
+    let named = page.split('`').filter_map(|word| word.split_once(".rs::").map(|(file, name)| (word, file, name)));
+    let missing = named.filter(|(_, file, name)| {
+        let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+        !text.contains(&format!("fn {name}("))
+    });
+    missing.map(|(word, ..)| word.to_owned()).collect()
+}
+
+#[test]
+fn the_tests_that_pages_name_are_there() {
+    assert_eq!(
+        missing_tests("`tests/tidy.rs::root` `tests/tidy.rs::gone` `x.rs::y`"),
+        ["tests/tidy.rs::gone", "x.rs::y"]
+    );
+    let mut missing = Vec::new();
+    walk(&root().join("docs"), &mut |path, text| {
+        if path.extension().is_some_and(|ending| ending == "md") {
+            missing.extend(missing_tests(text).into_iter().map(|name| format!("{}: {name}", path.display())));
+        }
+    });
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn the_changelog_names_this_version() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md");
