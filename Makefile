@@ -15,7 +15,7 @@ EACH_ROUND ?=
 
 step = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: help demo run cluster test sdk check check-long bench sim chaos fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
+.PHONY: help demo run cluster test sdk mutated check check-long bench sim chaos fuzz bpf packages-demo packages-test packages-sdk tools-browser tools-python fmt deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,10 @@ check-long: check fuzz ## `check`, and each fuzz target for a minute
 fuzz: ## Each fuzz target for FUZZ_SECS seconds (60)
 	@scripts/fuzz $${FUZZ_SECS:-60}
 
+mutated: ## A million broken messages through the two legs of a call
+	$(call step,a million broken messages)
+	@REVBRIDGE_MUTATED=1000000 $(CARGO) test --locked --test sip mutated -- --nocapture
+
 bench: ## The table of figures, measured on this machine
 	$(call step,measuring)
 	@$(CARGO) bench --locked
@@ -94,7 +98,7 @@ packages-demo:
 
 packages-test:
 	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl \
-	  iptables chromium coturn python3-venv openssl postgresql haproxy
+	  iptables chromium coturn python3-venv openssl postgresql haproxy sipvicious
 
 # Node may also come from elsewhere than Debian.
 packages-sdk:

@@ -240,6 +240,54 @@ fn hear(socket: &UdpSocket, during: Duration) -> Vec<Vec<u8>> {
     heard
 }
 
+/// sipvicious, as it comes: it finds that there is a server, and not one number.
+#[test]
+fn a_scanner_finds_a_server_and_no_number() {
+    if support::engine::only_sqlite("a scanner does not get as far as a store") {
+        return;
+    }
+    let lab = Lab::new();
+    let server = Server::start(lab.settings());
+    let user = Handset::new(lab.user(), Habit::ANSWERS);
+    let destination = Handset::new(lab.destination(), Habit::ANSWERS);
+    let call = server.place(json!({}));
+    server.reaches(&call, "in_progress", SOON);
+    let to = server.settings.sip();
+    let (host, port) = (to.ip().to_string(), to.port().to_string());
+    let war = |method| {
+        let range = ["--force", "-m", method, "-e", "100-200", "--maximumtime", "1"];
+        scan("svwar", &lab, &[&range[..], &["-p", &port, &host]].concat())
+    };
+    // Each takes three seconds, most of which it waits.
+    let (map, wars) = std::thread::scope(|scope| {
+        let map = scope.spawn(|| scan("svmap", &lab, &["-p", &port, &host]));
+        let wars = ["REGISTER", "INVITE"].map(|method| scope.spawn(move || war(method)));
+        (map.join().expect("svmap"), wars.map(|war| war.join().expect("svwar")))
+    });
+    assert!(map.contains(&to.to_string()), "svmap: {map}");
+    for seen in wars {
+        let found = (100..=200).filter(|n| seen.contains(&format!("| {n} "))).count();
+        assert_eq!(found, 0, "svwar: {seen}");
+    }
+    assert_eq!(server.record(&call)["status"], "in_progress");
+    server.hang_up(&call);
+    assert!(user.quiet(SOON).is_some() && destination.quiet(SOON).is_some());
+    nothing_is_left(&server, &[call]);
+}
+
+/// What the tool has printed when it has done its work.
+fn scan(tool: &str, lab: &Lab, arguments: &[&str]) -> String {
+    let address = lab.stranger().to_string();
+    let output = std::process::Command::new("timeout")
+        .args(["20", tool, "-b", &address, "-x", &address, "-t", "0.001"])
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{tool}: {error}; apt-get install sipvicious"));
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.code() != Some(124) && !text.contains("Traceback"), "{tool}: {text}");
+    text
+}
+
 /// A flood of nonsense on the SIP port: the call that is on stays on, its audio goes through, and a new
 /// one can be placed.
 #[test]

@@ -231,6 +231,8 @@ pub enum NoiseKind {
     UnknownTransaction,
     OutOfDialog,
     Stranger,
+    /// Of a source that has had its answers.
+    Flood,
 }
 
 impl NoiseKind {
@@ -241,6 +243,7 @@ impl NoiseKind {
             NoiseKind::UnknownTransaction => "unknown_transaction",
             NoiseKind::OutOfDialog => "out_of_dialog",
             NoiseKind::Stranger => "stranger",
+            NoiseKind::Flood => "flood",
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::guard::{Forbidden, Party};
 use super::ident::Token;
 use super::leg::{Context, Facts, Known, Leg, LegSnapshot, Packet};
+use super::noise::Strangers;
 use super::ping::Ping;
 use super::route::{Trunks, listener_for, listener_of};
 use super::wire::{Host, Message, Method, StartLine};
@@ -33,6 +34,7 @@ pub struct Endpoint {
     /// By what a leg is known that does not exist.
     nobody: Arc<Party>,
     secret: Secret,
+    strangers: Strangers,
     trunks: Trunks,
     /// By the trunk's place in the configuration.
     pings: Vec<Option<Ping>>,
@@ -65,6 +67,7 @@ impl Endpoint {
             public: public_hosts(&config),
             nobody: Arc::default(),
             secret,
+            strangers: Strangers::new(secret),
             trunks,
             pings: vec![],
             legs: HashMap::new(),
@@ -127,7 +130,9 @@ impl Endpoint {
             },
             Err(error) => {
                 noise(NoiseKind::Malformed, out);
-                out.extend(stray::refuse_malformed(&error, flow, self.secret));
+                if error.answerable.is_some() && self.may_answer(now, flow, out) {
+                    out.extend(stray::refuse_malformed(&error, flow, self.secret));
+                }
             }
         }
     }
@@ -286,7 +291,11 @@ impl Endpoint {
         out: &mut Vec<EndpointAction>,
     ) {
         let Some(Owner::Leg(id)) = self.owner(message.call_id) else {
-            return stray::answer(message, method, flow, self.secret, out);
+            let answered = method == Method::Ack || self.may_answer(now, flow, out);
+            if answered {
+                stray::answer(message, method, flow, self.secret, out);
+            }
+            return;
         };
         let Some(entry) = self.legs.get_mut(&id) else { return };
         if flow != entry.leg.facts().flow {
@@ -296,6 +305,16 @@ impl Endpoint {
         let packet = Packet { message, method, bytes, source: flow.remote };
         entry.leg.request(packet, &mut Context { now, product: &self.config.product, out });
         self.reschedule(id);
+    }
+
+    /// Whether what belongs to no leg gets its answer. A trunk always does.
+    fn may_answer(&mut self, now: Timestamp, flow: Flow, out: &mut Vec<EndpointAction>) -> bool {
+        let source = flow.remote.ip();
+        let may = self.trunks.has_address(source) || self.strangers.may_answer(now, source);
+        if !may {
+            noise(NoiseKind::Flood, out);
+        }
+        may
     }
 
     /// Lets a ping act; what it then knows of its trunk is noted.

@@ -5,7 +5,7 @@
 //! ```text
 //! packet ──▶ wire ──▶ endpoint ──┬▶ leg ──▶ dialogs, transactions ──▶ LegEvent, Transmit
 //! command ──────────────┘        ├▶ ping ─▶ route                 ──▶ TrunkHealth
-//!                                └▶ stray                         ──▶ one cheap answer
+//!                                └▶ noise ─▶ stray                ──▶ one cheap answer, or none
 //! ```
 //!
 //! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
@@ -30,6 +30,7 @@ mod endpoint;
 pub mod guard;
 mod ident;
 mod leg;
+mod noise;
 mod ping;
 mod reply;
 mod route;

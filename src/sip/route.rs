@@ -1,7 +1,7 @@
 //! Which trunk takes a call: the longest prefix, then the priority, then the weight, among those that
 //! are in service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Flow;
@@ -40,6 +40,10 @@ impl Trunks {
 
     pub fn named(&self, name: &str) -> Option<&Arc<Trunk>> {
         self.entries.iter().map(|e| &e.trunk).find(|t| *t.name == *name)
+    }
+
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.entries.iter().any(|e| e.trunk.target.ip() == address)
     }
 
     /// Notes what a ping found; `true` when it is news.

@@ -6,6 +6,7 @@ mod challenges;
 mod dialing;
 mod forks;
 mod hostile;
+mod mutated;
 mod offers;
 mod requests;
 mod restarts;

@@ -130,6 +130,22 @@ impl World {
         self.note(out);
     }
 
+    /// As [`World::receive_from`], whoever is answered.
+    pub fn hear(&mut self, flow: Flow, text: &str) {
+        let mut out = vec![];
+        self.endpoint.packet(self.now, flow, text.as_bytes(), &mut out);
+        for action in out {
+            match action {
+                EndpointAction::Transmit { flow: to, bytes, .. } => {
+                    assert_eq!(to, flow);
+                    self.wire.push(String::from_utf8(bytes.to_vec()).unwrap());
+                }
+                EndpointAction::Notice(notice) => self.notices.push(notice),
+                EndpointAction::Leg(..) => panic!("a leg has heard a stranger"),
+            }
+        }
+    }
+
     /// Moves time on, stopping at every deadline.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;

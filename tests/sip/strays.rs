@@ -41,6 +41,7 @@ fn each_kind_gets_one_answer_that_says_nothing() {
         w.receive_from(flow, &request);
         assert_eq!(w.sent("SIP/2.0"), answer, "the same To tag");
         assert_eq!(w.noise(), [NoiseKind::OutOfDialog; 2]);
+        w.pass(SECOND);
     }
     w.receive_from(flow, &stray("ACK", "<sip:100@192.0.2.1>;tag=x"));
     w.silent();
@@ -63,4 +64,24 @@ fn a_broken_request_gets_400_and_garbage_nothing() {
     w.receive_from(flow, "");
     assert_eq!(w.noise(), []);
     w.silent();
+}
+
+#[test]
+fn whoever_asks_without_end_gets_no_more_answers_and_a_trunk_always_does() {
+    let (mut w, flow) = world();
+    let scan = Flow { remote: "198.51.100.66:5060".parse().unwrap(), ..flow };
+    let (request, broken) = (stray("OPTIONS", "<sip:100@192.0.2.1>"), "OPTIONS sip:a SIP/2.0\r\n");
+    let broken = request.replacen(request.lines().next().unwrap(), broken.trim_end(), 1).replace("CSeq: 1", "CSeq: x");
+    for _ in 0..100 {
+        w.hear(scan, &request);
+        w.hear(scan, &broken);
+    }
+    let noise = w.noise();
+    let of = |kind| noise.iter().filter(|n| **n == kind).count();
+    assert_eq!((w.wire.len(), of(NoiseKind::Flood)), (10, 190));
+    w.wire.clear();
+    for _ in 0..100 {
+        w.receive(&request);
+    }
+    assert_eq!(w.wire.len(), 100, "the trunk's own address");
 }
