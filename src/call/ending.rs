@@ -73,9 +73,8 @@ impl Call {
             self.take_down(now, side, Cause::of(end.reason), out);
         }
         self.dismiss_browser(out);
-        // An answer that was never joined is not billed as a conversation.
+        // An answer that was never joined is no conversation.
         if !self.joined {
-            self.destination.meter.void();
             self.record.answered_at = None;
         }
         self.state = State::Ending(Ending { end, ended_at, settling: Settling::Counting { until: now + PATIENCE } });

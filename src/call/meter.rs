@@ -4,6 +4,9 @@
 //! answer ──── first period (reserved at admission) ────┬── step ──┬── step ──▶
 //!                                             extend ──┘ AHEAD before it is reached
 //! ```
+//!
+//! It counts from the answer, and nothing is owed before the answer is acknowledged: until then its phone has
+//! heard nothing of us, and takes the call for lost if it never does (RFC 3261 §13.3.1.4).
 
 use std::time::Duration;
 
@@ -17,11 +20,18 @@ const AHEAD: Duration = Duration::from_secs(3);
 /// How long to wait before asking a store that could not commit once more.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// A process that lives so long after an answer has acknowledged it or given it up: longer than any commit is in
+/// doubt.
+const IN_DOUBT: Duration = Duration::from_secs(5);
+
 /// One leg's meter. It runs from the leg's answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Meter {
     price: Option<LegPrice>,
     answered_at: Option<Timestamp>,
+    /// The ACK of the answer has left.
+    #[serde(default)]
+    owed: bool,
     /// Talk time that is covered by reservations.
     paid: Duration,
     /// What the extension that is being committed adds. A snapshot that holds it was written by that
@@ -44,9 +54,13 @@ impl Meter {
         self.answered_at.get_or_insert(now);
     }
 
-    /// The answer did not become a conversation: nothing is owed for it.
-    pub fn void(&mut self) {
-        self.answered_at = None;
+    pub fn acknowledged(&mut self) {
+        self.owed = true;
+    }
+
+    /// For a snapshot that shows the answer before its ACK, of a process that lived until then at least.
+    pub fn acknowledged_if_long_before(&mut self, last_alive: Timestamp) {
+        self.owed |= self.answered_at.is_some_and(|answered| answered + IN_DOUBT <= last_alive);
     }
 
     /// For a snapshot that was taken up again.
@@ -59,7 +73,7 @@ impl Meter {
     }
 
     fn talk(&self, ended_at: Timestamp) -> Option<Duration> {
-        Some(ended_at.since(self.answered_at?).min(self.paid))
+        Some(ended_at.since(self.answered_at.filter(|_| self.owed)?).min(self.paid))
     }
 
     /// What the leg cost if it ended then. Never more than what was reserved for it.

@@ -201,6 +201,7 @@ impl Call {
             return;
         }
         self.user.phase = Phase::Up;
+        self.user.meter.acknowledged();
         out.push(CallAction::Leg(Side::User, LegCommand::Ack));
         if let Some(agreed) = self.user.agreed.clone() {
             out.push(CallAction::Media(Side::User, MediaCommand::Remote(agreed)));
@@ -329,6 +330,7 @@ impl Call {
 
     fn join(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
         self.destination.phase = Phase::Up;
+        self.destination.meter.acknowledged();
         self.joined = true;
         out.push(CallAction::Leg(Side::Destination, LegCommand::Ack));
         if let Some(agreed) = self.destination.agreed.clone() {

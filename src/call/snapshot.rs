@@ -1,7 +1,8 @@
 //! A call as a value that outlives its process.
 //!
 //! A snapshot is written with every commit, so it shows the call *before* what that commit allows. Taking
-//! it up, the call assumes that all of it happened: the INVITE left, the ACK left, the audio was joined.
+//! it up, the call assumes that all of it happened: the INVITE left, the ACK left, the audio was joined. What it
+//! only assumes it does not charge.
 //!
 //! A call that is taken up only ends, so a snapshot holds what an end needs and nothing else: what the
 //! parties agreed on, and what the record says already, would be written with every step and never read.
@@ -123,7 +124,7 @@ impl Call {
             user: user.restore(),
             destination: destination.restore(),
         };
-        call.assume_all_happened(stage);
+        call.assume_all_happened(stage, last_alive);
         for side in Side::BOTH {
             if call.has_dialog(side) {
                 out.push(CallAction::Leg(side, LegCommand::TakeDown { known: u32::MAX }));
@@ -144,12 +145,18 @@ impl Call {
         self.party(side).phase != Phase::Idle && !self.is_browser(side)
     }
 
-    fn assume_all_happened(&mut self, stage: Stage) {
-        for party in [&mut self.user, &mut self.destination] {
+    fn assume_all_happened(&mut self, stage: Stage, last_alive: Timestamp) {
+        let joined = self.joined;
+        for (party, wanted) in [(&mut self.user, true), (&mut self.destination, joined)] {
             party.media_open = false;
             party.meter.restored();
-            if party.phase == Phase::Answered {
-                party.phase = Phase::Up;
+            match party.phase {
+                Phase::Answered => {
+                    party.phase = Phase::Up;
+                    party.meter.acknowledged_if_long_before(last_alive);
+                }
+                Phase::Up if wanted => party.meter.acknowledged(),
+                Phase::Idle | Phase::Ringing | Phase::Up | Phase::Over => {}
             }
         }
         match stage {

@@ -403,6 +403,69 @@ fn a_store_that_cannot_commit_rings_nobody_and_is_asked_again_for_the_record() {
     assert!(b.said().contains(&"A end".to_owned()));
 }
 
+/// What the call's settlement charged.
+fn charged(b: &Bench) -> Money {
+    b.account.day_use(b.record().day).spent
+}
+
+#[test]
+fn an_answer_that_was_not_acknowledged_costs_nothing() {
+    // Its answer could not be made durable.
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.now = b.now + Duration::from_secs(3);
+    b.fails_to_commit();
+    b.finish();
+    assert_eq!((b.record().end_reason, charged(&b)), (Some(EndReason::StoreUnavailable), Money::ZERO));
+
+    // It was durable, and nobody wanted the call any more.
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.hear(CallEvent::Hangup);
+    b.durable();
+    b.finish();
+    assert_eq!((b.record().end_reason, charged(&b)), (Some(EndReason::ApiHangup), Money::ZERO));
+}
+
+/// Ends with its process so long after the last answer, in the commit that would have let its ACK go.
+fn taken_up(sides: &[Side], alive_for: Duration) -> Bench {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    let mut last = None;
+    for side in sides {
+        b.answers(*side);
+        last = b.commits.front().map(|(_, commit)| (commit.snapshot.clone().unwrap(), commit.record.clone()));
+        b.durable();
+    }
+    let (snapshot, record) = last.unwrap();
+    let mut out = Vec::new();
+    let snapshot = serde_json::from_slice(&snapshot).unwrap();
+    let last_alive = b.now + alive_for;
+    b.now = last_alive + Duration::from_secs(2);
+    b.call = Call::restore(b.now, last_alive, snapshot, record, &mut out);
+    b.commits.clear();
+    b.take(out);
+    b.finish();
+    b
+}
+
+#[test]
+fn an_ack_that_may_not_have_left_costs_nothing_unless_the_process_lived_on() {
+    let period = PRICE.first_period();
+    for (sides, talked) in [(&[Side::User][..], 1), (&Side::BOTH[..], 2)] {
+        let b = taken_up(sides, Duration::from_secs(10));
+        assert_eq!(charged(&b), period.times(talked), "{sides:?}: it lived on");
+        // A's ACK has left when B answers: its first period is owed whatever became of B's.
+        let b = taken_up(sides, Duration::from_secs(4));
+        assert_eq!(charged(&b), period.times(talked - 1), "{sides:?}: nobody knows");
+        assert!(b.said.iter().any(|said| said == "A end"), "it is ended all the same");
+        let b = taken_up(sides, Duration::ZERO);
+        assert_eq!(charged(&b), Money::ZERO, "{sides:?}");
+    }
+}
+
 #[test]
 fn periods_are_reserved_ahead_and_the_last_one_is_the_end() {
     // Both first periods, and two steps of each leg.

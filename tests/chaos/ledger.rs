@@ -114,7 +114,9 @@ fn judge(id: &str, record: &Value, rung: &[Seen], called: &[Seen]) -> Vec<String
         fault("a phone was rung twice");
     }
     let talked = |seen: &[Seen]| seen.iter().any(|seen| seen.talked);
-    if status == "completed" && !(talked(rung) && talked(called)) {
+    // The process died as B had answered, and nobody knows whether B heard of it: that costs nothing.
+    let doubtful = restarted && called.iter().any(|seen| seen.status == Some(200));
+    if status == "completed" && !(talked(rung) && (talked(called) || doubtful)) {
         fault("it is completed, and a phone knows of no talk");
     }
     let certain = called.iter().any(|seen| seen.talk > CERTAIN);
@@ -125,7 +127,7 @@ fn judge(id: &str, record: &Value, rung: &[Seen], called: &[Seen]) -> Vec<String
         fault("it cost something, and nobody answered");
     }
     // What a process that was killed had not noted as lived through costs nothing.
-    let periods = u64::from(talked(rung)) + u64::from(status == "completed");
+    let periods = u64::from(talked(rung)) + u64::from(status == "completed" && talked(called));
     if cost > PERIOD * periods || (!restarted && status == "completed" && cost != PERIOD * periods) {
         fault("it cost something other than its phones answered for");
     }

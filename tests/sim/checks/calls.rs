@@ -60,6 +60,11 @@ impl Story<'_> {
         matches!(self.fate(side), Some(Fate::Answered(_)))
     }
 
+    /// Or would not have heard it.
+    fn acknowledged(&self, side: Side) -> bool {
+        self.phone(side).is_some_and(|p| p.plan.deaf || p.dialogs.iter().any(|dialog| dialog.acked))
+    }
+
     fn challenged(&self, side: Side) -> bool {
         self.phone(side).is_some_and(|p| p.plan.challenge.is_some())
     }
@@ -188,6 +193,10 @@ impl Checks {
             let free = record.cost.as_micros() == 0;
             return self.unless(free, Check::Cost, || format!("{} costs {}, nobody answered", record.id, record.cost));
         }
+        let heard = Side::BOTH.into_iter().any(|side| story.acknowledged(side));
+        self.unless(heard || !story.scenario.is_lossless() || record.cost.as_micros() == 0, Check::Cost, || {
+            format!("{} costs {}, and no phone heard that it was answered", record.id, record.cost)
+        });
         if !story.scenario.is_clean() {
             return;
         }
