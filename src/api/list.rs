@@ -30,7 +30,7 @@ pub struct Listed {
 
 #[derive(Serialize, ToSchema)]
 struct Meta {
-    /// Of the next page; absent on the last one.
+    /// Of the next page; absent on the last one, and on no other, however few calls it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-7][0-9a-f]{15}$")]
     cursor: Option<String>,
@@ -63,6 +63,7 @@ pub struct ListQuery {
 
 /// The organization's calls, newest first.
 ///
+/// Only a page without `meta.cursor` is the last: one that is narrowed may be short, or empty, and still have one.
 /// From page to page, each call that existed when the first was read comes
 /// exactly once, also while calls arrive. `GET /v1/events` from `Last-Event-ID` on tells all that the list does not.
 #[utoipa::path(

@@ -10,6 +10,7 @@ mod crash;
 mod deliveries;
 mod desk;
 mod doubt;
+mod encrypted;
 mod erasure;
 mod lists;
 mod outage;

@@ -8,7 +8,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
@@ -91,10 +93,32 @@ impl Postgres {
         });
         *self.child.lock().unwrap() = Some(child.recv().expect("a server"));
         let until = Instant::now() + Duration::from_secs(20);
-        while Hand::connect(&self.url("postgres")).is_err() {
+        while Hand::connect(&self.url_by_socket("postgres")).is_err() {
             assert!(Instant::now() < until, "postgres takes no connection; its log: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// From its next start, whoever does not come by TLS is sent away, but for the socket's own user.
+    pub fn encrypt(&self, certificate: &Path, key: &Path) {
+        let data = self.home.as_ref().expect("a server of this process").join("data");
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = data.join(name);
+            fs::copy(from, &to).expect("a copy");
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("a file of its own");
+            give_away(&to);
+        }
+        fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all all trust\n").expect("a file");
+        let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("a file");
+        writeln!(settings, "ssl = on").expect("a line");
+    }
+
+    /// Clients that speak to it over the network without TLS.
+    pub fn unencrypted(&self) -> i64 {
+        let mut hand = Hand::connect(&self.url_by_socket("postgres")).expect("the server takes a connection");
+        hand.count(
+            "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL AND NOT ssl",
+        )
     }
 
     /// As a machine without power: the server writes nothing more, and recovers at its next start.
@@ -143,6 +167,11 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn url_by_socket(&self, database: &str) -> String {
+        let folder = self.home.as_ref().expect("a server of this process").display();
+        format!("postgres://{USER}@localhost:{}/{database}?host={folder}", self.port)
     }
 
     /// The URL of a database of this name, which is made when it is not there.

@@ -17,6 +17,10 @@ pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// How long an answer that belongs to no commit waits for commits to be written with.
 pub(super) const ANSWER: Duration = Duration::from_millis(5);
 
+/// Calls looked at for one page, at most: some 20 ms. What a filter rarely matches is found over several pages, and
+/// no request reads a store of millions.
+pub(super) const EXAMINED: usize = 20_000;
+
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -11,7 +11,7 @@ use super::server::Server;
 use super::{answers, micros, timestamp, tokens};
 use crate::events::FactKind;
 use crate::model::{CallId, CallRecord, OrganizationId, Status, Timestamp, TokenDigest};
-use crate::store::engine::StoreError;
+use crate::store::engine::{EXAMINED, StoreError};
 use crate::store::{CallFilter, Event, Idempotency, Page, TokenState};
 
 /// A call's id is drawn within this of its `created_at`.
@@ -45,15 +45,21 @@ impl Reader {
 
     pub fn list(&self, organization: &OrganizationId, query: &CallFilter) -> Result<Page, StoreError> {
         let filter = Filter::new(organization, query);
-        let mut rows: Vec<(i64, CallRecord)> = self.read(|link| {
-            let bound: Vec<&(dyn ToSql + Sync)> = filter.values.iter().map(|value| value.as_ref() as _).collect();
-            let rows = link.query(&filter.sql(), &bound)?;
-            rows.iter().map(|row| Ok((row.try_get(0)?, parse(row, 2)?))).collect()
-        })?;
-        let more = rows.len() > query.limit;
-        rows.truncate(query.limit);
-        let next = rows.last().filter(|_| more).map(|(id, _)| *id);
-        Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
+        self.read(|link| {
+            // One transaction sees one moment of the database.
+            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            let rows = link.query(&filter.found(), &filter.bound(filter.values.len()))?;
+            let mut rows: Vec<(i64, CallRecord)> =
+                rows.iter().map(|row| Ok((row.try_get(0)?, parse(row, 2)?))).collect::<Result<_, LinkError>>()?;
+            let more = rows.len() > query.limit;
+            rows.truncate(query.limit);
+            let next = match rows.last() {
+                Some((last, _)) if more => Some(*last),
+                Some(_) | None => filter.end(link)?,
+            };
+            link.batch("COMMIT")?;
+            Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
+        })
     }
 
     pub fn events(
@@ -114,56 +120,109 @@ fn event(row: &Row) -> Result<Option<Event>, LinkError> {
 }
 
 /// The conditions of a list and the values bound to them.
+///
+/// What an index answers bounds the rows that are looked at, and so does [`EXAMINED`]; the rest is judged row by
+/// row among those.
 struct Filter {
-    conditions: String,
+    bounds: String,
+    wanted: String,
+    /// Only calls that live can have the status that is asked for.
+    is_live: bool,
+    /// Those of the bounds, and then the limit and those of what is wanted.
     values: Vec<Box<dyn ToSql + Sync>>,
+    limit_at: usize,
 }
 
 impl Filter {
     fn new(organization: &OrganizationId, query: &CallFilter) -> Self {
-        // One more than asked for tells whether there is a next page.
-        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1);
-        let values: Vec<Box<dyn ToSql + Sync>> = vec![Box::new(organization.as_str().to_owned()), Box::new(limit)];
-        let mut filter = Filter { conditions: String::new(), values };
-        filter.narrow(
+        let is_live = query.status.is_some_and(|status| !status.is_terminal());
+        let values: Vec<Box<dyn ToSql + Sync>> = vec![Box::new(organization.as_str().to_owned())];
+        let mut filter = Filter { bounds: String::new(), wanted: "TRUE".to_owned(), is_live, values, limit_at: 0 };
+        filter.within(
             "call < coalesce((SELECT call FROM live WHERE id = $), (SELECT call FROM calls WHERE id = $))",
             query.cursor,
         );
-        filter.narrow("status = $", query.status.map(Status::as_str));
-        filter.narrow("from_number = $", query.from.map(|number| String::from(&*number.text())));
-        filter.narrow("to_number = $", query.to.map(|number| String::from(&*number.text())));
-        filter.narrow("user_id = $", query.user.as_ref().map(|user| user.as_str().to_owned()));
-        filter.narrow("created_at >= $", query.after.map(micros));
-        filter.narrow("created_at < $", query.before.map(micros));
+        filter.within("created_at >= $", query.after.map(micros));
+        filter.within("created_at < $", query.before.map(micros));
         // Ids sort by time, so the index ends the search where the times would only skip row after row.
-        filter.narrow("call >= $", query.after.map(|at| id_at(at - SLACK)));
-        filter.narrow("call < $", query.before.map(|at| id_at(at + SLACK)));
+        filter.within("call >= $", query.after.map(|at| id_at(at - SLACK)));
+        filter.within("call < $", query.before.map(|at| id_at(at + SLACK)));
+        filter.limit_at = filter.values.len();
+        // One more than asked for tells whether there is a next page.
+        filter.values.push(Box::new(i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1)));
+        filter.want("status = $", query.status.map(Status::as_str));
+        filter.want("from_number = $", query.from.map(|number| String::from(&*number.text())));
+        filter.want("to_number = $", query.to.map(|number| String::from(&*number.text())));
+        filter.want("user_id = $", query.user.as_ref().map(|user| user.as_str().to_owned()));
         filter
     }
 
-    /// `$` stands for the value.
-    fn narrow(&mut self, condition: &str, value: Option<impl ToSql + Sync + 'static>) {
-        if let Some(value) = value {
-            self.values.push(Box::new(value));
-            let place = format!("${}", self.values.len());
-            self.conditions.push_str(" AND ");
-            self.conditions.push_str(&condition.replace('$', &place));
+    fn bound(&self, so_many: usize) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().take(so_many).map(|value| value.as_ref() as _).collect()
+    }
+
+    fn within(&mut self, condition: &str, value: Option<impl ToSql + Sync + 'static>) {
+        if let Some(condition) = self.bind(condition, value) {
+            self.bounds.push_str(&condition);
         }
     }
 
-    /// Each call is in exactly one of the two halves, and one statement sees one moment of the database. Each
-    /// half is no longer than the whole, so that neither is read to its end.
-    fn sql(&self) -> String {
-        let conditions = &self.conditions;
+    fn want(&mut self, condition: &str, value: Option<impl ToSql + Sync + 'static>) {
+        if let Some(condition) = self.bind(condition, value) {
+            self.wanted.push_str(&condition);
+        }
+    }
+
+    /// `$` stands for the value.
+    fn bind(&mut self, condition: &str, value: Option<impl ToSql + Sync + 'static>) -> Option<String> {
+        self.values.push(Box::new(value?));
+        let place = format!("${}", self.values.len());
+        Some(format!(" AND {}", condition.replace('$', &place)))
+    }
+
+    /// The calls that are looked at, newest first. Each is in exactly one of the two halves, and each half has an
+    /// order of its own, so that neither is read further than the whole is.
+    fn looked_at(&self) -> String {
         let half = |table: &str, and: &str| {
             format!(
-                "(SELECT id, call, record FROM {table}
-                  WHERE organization = (SELECT id FROM organization WHERE name = $1){and}{conditions}
-                  ORDER BY call DESC LIMIT $2)"
+                "(SELECT id, call, record, status, from_number, to_number, user_id FROM {table}
+                  WHERE organization = (SELECT id FROM organization WHERE name = $1){and}{}
+                  ORDER BY call DESC)",
+                self.bounds
             )
         };
-        let (live, over) = (half("live", " AND record IS NOT NULL"), half("calls", ""));
-        format!("{live} UNION ALL {over} ORDER BY call DESC LIMIT $2")
+        let live = half("live", " AND record IS NOT NULL");
+        match self.is_live {
+            true => live,
+            false => format!("{live} UNION ALL {}", half("calls", "")),
+        }
+    }
+
+    /// What is found among them. The inner limit is an end to the search, the outer one ends it sooner.
+    fn found(&self) -> String {
+        format!(
+            "SELECT id, call, record
+             FROM (SELECT * FROM ({}) AS both_halves ORDER BY call DESC LIMIT {EXAMINED}) AS looked_at
+             WHERE {} ORDER BY call DESC LIMIT ${}",
+            self.looked_at(),
+            self.wanted,
+            self.limit_at + 1
+        )
+    }
+
+    /// The last call that is looked at, if there are more behind it.
+    fn end(&self, link: &mut Link) -> Result<Option<i64>, LinkError> {
+        if self.values.len() == self.limit_at + 1 {
+            // Everything is wanted: what was not found is not there.
+            return Ok(None);
+        }
+        let looked_at = self.looked_at();
+        let last = EXAMINED - 1;
+        let sql = format!("SELECT id FROM ({looked_at}) AS both_halves ORDER BY call DESC OFFSET {last} LIMIT 2");
+        match &*link.query(&sql, &self.bound(self.limit_at))? {
+            [last, _] => Ok(Some(last.try_get(0)?)),
+            [] | [_] | [_, _, ..] => Ok(None),
+        }
     }
 }
 

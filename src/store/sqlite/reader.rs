@@ -10,6 +10,7 @@ use super::books::micros;
 use super::{StoreError, answers, schema, statements, tokens};
 use crate::events::FactKind;
 use crate::model::{CallId, CallRecord, Day, OrganizationId, Status, Timestamp, TokenDigest};
+use crate::store::engine::EXAMINED;
 use crate::store::{CallFilter, Event, Idempotency, Page, Statement, TokenState};
 
 /// Connections kept open; more readers than this at once open their own.
@@ -17,10 +18,6 @@ const IDLE: usize = 2;
 
 /// A call's id is drawn within this of its `created_at`.
 const SLACK: Duration = Duration::from_secs(60);
-
-/// Calls looked at for one page, at most: some 20 ms. What a filter rarely matches is found over several
-/// pages, and no request reads a store of millions.
-const EXAMINED: usize = 20_000;
 
 /// Reads beside the writer, on connections that cannot write. Every read blocks.
 pub(super) struct Reader {
