@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! INVITE ─▶ 180 ─┬─ 200 (again until ACK) ─▶ talking ─┬─ BYE of ours (again until answered)
-//!                ├─ 486, 603                          └─ BYE of theirs
+//!                ├─ 486, 603 (again until ACK)        └─ BYE of theirs
 //!                └─ rings until CANCEL
 //! ```
 //!
@@ -67,6 +67,8 @@ struct Leg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Ringing,
+    /// With this status line, which waits for its ACK (RFC 3261 §17.2.1, timer G).
+    Refused(&'static str),
     Answered,
     Talking,
     HangingUp,
@@ -210,11 +212,12 @@ impl Minds {
                     self.wake(&id, leg, after);
                 }
             }
+            ("ACK", Some(leg)) if matches!(leg.stage, Stage::Refused(_)) => leg.end(),
             ("ACK", _) => {}
             ("CANCEL", Some(leg)) => {
                 self.reply(message, "200 OK", "");
                 if leg.stage == Stage::Ringing {
-                    self.refuse(leg, 487, "487 Request Terminated");
+                    self.refuse(&id, leg, 487, "487 Request Terminated");
                 }
             }
             ("BYE", Some(leg)) => {
@@ -231,8 +234,12 @@ impl Minds {
     /// What is due: the answer, its repetition, the hang-up.
     fn act(&mut self, id: &str, leg: &mut Leg) {
         match (leg.stage, leg.manner) {
-            (Stage::Ringing, Manner::Busy) => self.refuse(leg, 486, "486 Busy Here"),
-            (Stage::Ringing, Manner::Declines) => self.refuse(leg, 603, "603 Decline"),
+            (Stage::Ringing, Manner::Busy) => self.refuse(id, leg, 486, "486 Busy Here"),
+            (Stage::Ringing, Manner::Declines) => self.refuse(id, leg, 603, "603 Decline"),
+            (Stage::Refused(line), _) => {
+                self.reply(&leg.invite, line, "");
+                self.again(id, leg);
+            }
             (Stage::Ringing | Stage::Answered, Manner::Answers(..)) => {
                 leg.stage = Stage::Answered;
                 leg.seen.status = Some(200);
@@ -264,10 +271,12 @@ impl Minds {
         self.due.push(Reverse((at, id.to_owned())));
     }
 
-    fn refuse(&self, leg: &mut Leg, status: u16, line: &str) {
+    fn refuse(&mut self, id: &str, leg: &mut Leg, status: u16, line: &'static str) {
         self.reply(&leg.invite, line, "");
         leg.seen.status = Some(status);
-        leg.end();
+        leg.stage = Stage::Refused(line);
+        leg.sent = 0;
+        self.again(id, leg);
     }
 
     fn reply(&self, request: &Message, status: &str, body: &str) {
