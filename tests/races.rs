@@ -22,6 +22,16 @@ fn joined(server: &Server, user: &mut Phone, destination: &mut Phone) -> (String
     (call, user_invite, destination_invite)
 }
 
+/// A call between two phones that answer and talk by themselves.
+fn talking(lab: &Lab) -> (Server, Handset, Handset, String) {
+    let server = Server::start(lab.settings());
+    let user = Handset::new(lab.user(), Habit::ANSWERS);
+    let destination = Handset::new(lab.destination(), Habit::ANSWERS);
+    let call = server.place(json!({}));
+    server.reaches(&call, "in_progress", SOON);
+    (server, user, destination, call)
+}
+
 /// After any of these: one terminal record per call, no leg in use, and what is spent is what was charged.
 fn nothing_is_left(server: &Server, calls: &[String]) {
     let ended = |call: &String| server.ended(call, SOON).unwrap_or_else(|| panic!("no end: {}", server.record(call)));
@@ -247,11 +257,7 @@ fn a_scanner_finds_a_server_and_no_number() {
         return;
     }
     let lab = Lab::new();
-    let server = Server::start(lab.settings());
-    let user = Handset::new(lab.user(), Habit::ANSWERS);
-    let destination = Handset::new(lab.destination(), Habit::ANSWERS);
-    let call = server.place(json!({}));
-    server.reaches(&call, "in_progress", SOON);
+    let (server, user, destination, call) = talking(&lab);
     let to = server.settings.sip();
     let (host, port) = (to.ip().to_string(), to.port().to_string());
     let war = |method| {
@@ -293,11 +299,7 @@ fn scan(tool: &str, lab: &Lab, arguments: &[&str]) -> String {
 #[test]
 fn a_flood_of_garbage_does_not_cost_a_call() {
     let lab = Lab::new();
-    let server = Server::start(lab.settings());
-    let user = Handset::new(lab.user(), Habit::ANSWERS);
-    let destination = Handset::new(lab.destination(), Habit::ANSWERS);
-    let call = server.place(json!({}));
-    server.reaches(&call, "in_progress", SOON);
+    let (server, user, destination, call) = talking(&lab);
     let sent = flood(&lab, server.settings.sip(), Duration::from_secs(2));
     let second = server.place(json!({}));
     server.reaches(&second, "in_progress", SOON);

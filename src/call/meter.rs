@@ -20,8 +20,8 @@ const AHEAD: Duration = Duration::from_secs(3);
 /// How long to wait before asking a store that could not commit once more.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// A process that lives so long after an answer has acknowledged it or given it up: longer than any commit is in
-/// doubt.
+/// A process that lives so long after an answer has acknowledged it or given it up, unless it could not reach its
+/// database all the while: a commit takes less.
 const IN_DOUBT: Duration = Duration::from_secs(5);
 
 /// One leg's meter. It runs from the leg's answer.

@@ -146,17 +146,12 @@ impl Call {
     }
 
     fn assume_all_happened(&mut self, stage: Stage, last_alive: Timestamp) {
-        let joined = self.joined;
-        for (party, wanted) in [(&mut self.user, true), (&mut self.destination, joined)] {
+        for party in [&mut self.user, &mut self.destination] {
             party.media_open = false;
             party.meter.restored();
-            match party.phase {
-                Phase::Answered => {
-                    party.phase = Phase::Up;
-                    party.meter.acknowledged_if_long_before(last_alive);
-                }
-                Phase::Up if wanted => party.meter.acknowledged(),
-                Phase::Idle | Phase::Ringing | Phase::Up | Phase::Over => {}
+            if party.phase == Phase::Answered {
+                party.phase = Phase::Up;
+                party.meter.acknowledged_if_long_before(last_alive);
             }
         }
         match stage {

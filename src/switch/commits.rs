@@ -61,17 +61,8 @@ impl Switch {
     pub(super) fn untell(&mut self, call: CallId, told_before: Option<Status>, committed: &Committed) {
         let Some(entry) = self.calls.get_mut(&call).filter(|_| told_before.is_some()) else { return };
         entry.telling = entry.telling.saturating_sub(1);
-        match committed {
-            Committed::Done
-            | Committed::Tripped(_)
-            | Committed::Admitted { .. }
-            | Committed::Permitted(_)
-            | Committed::Extended => {}
-            Committed::Refused(_)
-            | Committed::Replayed(_)
-            | Committed::Conflict { .. }
-            | Committed::Spent
-            | Committed::Unavailable => entry.told = told_before,
+        if !committed.is_durable() {
+            entry.told = told_before;
         }
     }
 

@@ -46,8 +46,11 @@ impl Reader {
     pub fn list(&self, organization: &OrganizationId, query: &CallFilter) -> Result<Page, StoreError> {
         let filter = Filter::new(organization, query);
         self.read(|link| {
-            // One transaction sees one moment of the database.
-            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            // Two statements see one moment of the database; where everything is wanted, one is enough.
+            let narrowed = filter.is_narrowed();
+            if narrowed {
+                link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            }
             let rows = link.query(&filter.found(), &filter.bound(filter.values.len()))?;
             let mut rows: Vec<(i64, CallRecord)> =
                 rows.iter().map(|row| Ok((row.try_get(0)?, parse(row, 2)?))).collect::<Result<_, LinkError>>()?;
@@ -55,9 +58,13 @@ impl Reader {
             rows.truncate(query.limit);
             let next = match rows.last() {
                 Some((last, _)) if more => Some(*last),
-                Some(_) | None => filter.end(link)?,
+                Some(_) | None if narrowed => filter.end(link)?,
+                // What was not found is not there.
+                Some(_) | None => None,
             };
-            link.batch("COMMIT")?;
+            if narrowed {
+                link.batch("COMMIT")?;
+            }
             Ok(Page { records: rows.into_iter().map(|(_, record)| record).collect(), next })
         })
     }
@@ -157,6 +164,10 @@ impl Filter {
         filter
     }
 
+    fn is_narrowed(&self) -> bool {
+        self.values.len() > self.limit_at + 1
+    }
+
     fn bound(&self, so_many: usize) -> Vec<&(dyn ToSql + Sync)> {
         self.values.iter().take(so_many).map(|value| value.as_ref() as _).collect()
     }
@@ -212,10 +223,6 @@ impl Filter {
 
     /// The last call that is looked at, if there are more behind it.
     fn end(&self, link: &mut Link) -> Result<Option<i64>, LinkError> {
-        if self.values.len() == self.limit_at + 1 {
-            // Everything is wanted: what was not found is not there.
-            return Ok(None);
-        }
         let looked_at = self.looked_at();
         let last = EXAMINED - 1;
         let sql = format!("SELECT id FROM ({looked_at}) AS both_halves ORDER BY call DESC OFFSET {last} LIMIT 2");
