@@ -368,20 +368,8 @@ fn answer(call: CallId, _: &Dial) -> Answer {
 }
 
 fn trunk((name, target, prefix): (&str, &str, &str)) -> Arc<Trunk> {
-    let target = address(target);
-    Arc::new(Trunk {
-        name: name.into(),
-        host: target.ip().to_string().into(),
-        target,
-        transport: Transport::Udp,
-        credentials: None,
-        trusted: true,
-        prefixes: vec![prefix.to_owned()],
-        priority: 1,
-        weight: 1,
-        ping: None,
-        codecs: vec![Codec::Pcmu, Codec::Pcma],
-    })
+    let trunk = Trunk::at(name, Transport::Udp, address(target));
+    Arc::new(Trunk { trusted: true, prefixes: vec![prefix.to_owned()], ..trunk })
 }
 
 fn config() -> SwitchConfig {

@@ -117,8 +117,8 @@ pub const MAX_DURATION_BOUND: RangeInclusive<u64> = 1..=14_400;
 pub const TRUNK_PING: u64 = 30;
 /// 0: never asked, always taken to be in service.
 pub const TRUNK_PING_BOUND: RangeInclusive<u64> = 0..=3_600;
-pub const TRUNK_PRIORITY: u64 = 10;
-pub const TRUNK_WEIGHT: u64 = 10;
+pub const TRUNK_PRIORITY: u16 = 10;
+pub const TRUNK_WEIGHT: u16 = 10;
 /// As of SRV records (RFC 2782).
 pub const TRUNK_ORDER_BOUND: RangeInclusive<u64> = 0..=65_535;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, Listener, MediaConfig, Trunk, WebhooksConfig, WebrtcConfig};
+use super::{AdminConfig, ApiConfig, Listener, MediaConfig, TlsConfig, Transport, Trunk, WebhooksConfig, WebrtcConfig};
 
 /// Two listeners on one port, and media ports in the way of a SIP listener.
 pub(super) fn addresses(
@@ -73,14 +73,27 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
     a == b || a.is_unspecified() || b.is_unspecified()
 }
 
-/// A trunk can only be reached from a listener of its own address family.
-pub(super) fn trunk_families(root: &mut Section<'_, '_>, listeners: &[At<Listener>], trunks: &[At<Trunk>]) {
+/// A trunk is reached from a listener of its own transport and address family. On TCP and TLS we connect to it, but
+/// Via and Contact must name where it can connect to us when that connection is lost (RFC 3261 §18.1.1, §18.2.2).
+pub(super) fn trunk_ways(root: &mut Section<'_, '_>, listeners: &[At<Listener>], trunks: &[At<Trunk>]) {
     for trunk in trunks {
-        let v4 = trunk.value.target.is_ipv4();
-        if !listeners.is_empty() && !listeners.iter().any(|l| l.value.local.is_ipv4() == v4) {
-            let family = if v4 { "IPv4" } else { "IPv6" };
-            root.wrong(trunk.at, "trunk.uri", format_args!("no sip.listen has an {family} address; add one"));
+        let (v4, transport) = (trunk.value.target.is_ipv4(), trunk.value.transport);
+        let reaches = |l: &At<Listener>| l.value.local.is_ipv4() == v4 && l.value.transport == transport;
+        if !listeners.is_empty() && !listeners.iter().any(reaches) {
+            let (family, example) = if v4 { ("IPv4", "ADDRESS") } else { ("IPv6", "[ADDRESS]") };
+            let (name, port) = (transport.as_str(), transport.default_port());
+            let message = format_args!("no sip.listen has {name} and an {family} address; add {name}:{example}:{port}");
+            root.wrong(trunk.at, "trunk.uri", message);
         }
+    }
+}
+
+/// Whoever connects to a TLS listener asks who we are.
+pub(super) fn tls_identity(root: &mut Section<'_, '_>, listeners: &[At<Listener>], tls: &TlsConfig) {
+    let listener = listeners.iter().find(|l| l.value.transport == Transport::Tls);
+    if let Some(listener) = listener.filter(|_| tls.identity.is_none()) {
+        let message = "tls: needs certificate_file and key_file in [tls]; add them";
+        root.wrong(listener.at, "sip.listen", message);
     }
 }
 

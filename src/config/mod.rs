@@ -19,6 +19,7 @@ mod servers;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trunks;
 mod webhooks;
 mod webrtc;
@@ -46,6 +47,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub cluster: ClusterConfig,
     pub sip: SipConfig,
+    pub tls: TlsConfig,
     pub media: MediaConfig,
     /// `None`: calls come from phones only.
     pub webrtc: Option<WebrtcConfig>,
@@ -133,6 +135,23 @@ pub struct ClusterConfig {
 #[derive(Debug, Clone)]
 pub struct SipConfig {
     pub listeners: Vec<Listener>,
+}
+
+/// Who we are to peers on TLS, and whom we believe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificate chain and private key, PEM: of our listeners, and shown to a trunk that asks for one.
+    pub identity: Option<TlsIdentity>,
+    /// Authorities that sign the trunks' certificates, in place of those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// Whether whoever connects to us must have a certificate of such an authority.
+    pub verify_clients: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 #[derive(Debug, Clone)]
@@ -278,6 +297,8 @@ pub struct Trunk {
     pub host: Arc<str>,
     pub target: SocketAddr,
     pub transport: Transport,
+    /// On TLS: the name that its certificate must have (RFC 5922 §7.1). A host name, or an address.
+    pub certificate_name: Arc<str>,
     pub credentials: Option<Credentials>,
     /// May be sent P-Asserted-Identity (RFC 3325 §9).
     pub trusted: bool,
@@ -289,6 +310,30 @@ pub struct Trunk {
     /// How often it is asked whether it is alive; `None` never.
     pub ping: Option<Duration>,
     pub codecs: Vec<crate::sdp::Codec>,
+}
+
+impl Trunk {
+    /// One at this address, with every default, that is never asked whether it is alive.
+    pub fn at(name: &str, transport: Transport, target: SocketAddr) -> Self {
+        let host = match target.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Self {
+            name: name.into(),
+            host: host.into(),
+            target,
+            transport,
+            certificate_name: target.ip().to_string().into(),
+            credentials: None,
+            trusted: false,
+            prefixes: Vec::new(),
+            priority: bounds::TRUNK_PRIORITY,
+            weight: bounds::TRUNK_WEIGHT,
+            ping: None,
+            codecs: vec![crate::sdp::Codec::Pcmu, crate::sdp::Codec::Pcma],
+        }
+    }
 }
 
 /// For this realm at this trunk and nowhere else.
@@ -338,6 +383,7 @@ impl Config {
         let store = servers::store(root.table("store"));
         let cluster = cluster::cluster(root.table("cluster"), store.as_ref().is_none_or(StoreConfig::is_shared));
         let listeners = servers::sip(root.table("sip"));
+        let tls = tls::tls(root.table("tls"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
         let webhooks = webhooks::webhooks(root.table("webhooks"));
@@ -354,7 +400,8 @@ impl Config {
                 checks::webrtc_ports(&mut root, webrtc, api, admin, &listeners, media);
             }
         }
-        checks::trunk_families(&mut root, &listeners, &trunks);
+        checks::trunk_ways(&mut root, &listeners, &trunks);
+        checks::tls_identity(&mut root, &listeners, &tls);
         root.finish();
         let store = store?;
         let key_file = webhooks.value.key_file.unwrap_or_else(|| match &store.url {
@@ -368,6 +415,7 @@ impl Config {
             store,
             cluster,
             sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
+            tls,
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),
             webhooks: WebhooksConfig { key_file, ..webhooks.value.config },
@@ -402,4 +450,48 @@ impl std::fmt::Debug for TurnServer {
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     Udp,
+    Tcp,
+    Tls,
+}
+
+impl Transport {
+    pub const ALL: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+    /// As a Via names it (RFC 3261 §20.42).
+    pub fn as_via(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        }
+    }
+
+    /// As a URI's parameter, the configuration and metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Transport::ALL.into_iter().find(|transport| transport.as_str() == text)
+    }
+
+    /// What is sent arrives, or the connection is lost: nothing is sent again by a timer (RFC 3261 §17).
+    pub fn is_reliable(self) -> bool {
+        match self {
+            Transport::Udp => false,
+            Transport::Tcp | Transport::Tls => true,
+        }
+    }
+
+    /// RFC 3261 §19.1.2.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+        }
+    }
 }

@@ -90,7 +90,7 @@ pub(super) fn sip(mut s: Section<'_, '_>) -> Vec<At<Listener>> {
     let mut listeners: Vec<At<Listener>> = Vec::new();
     for At { value, at } in texts {
         match listener(value, advertise.map(|a| a.value)) {
-            Ok(l) if listeners.iter().any(|o| o.value.local == l.local) => {
+            Ok(l) if listeners.iter().any(|o| collide(&o.value, &l)) => {
                 s.wrong(at, "listen", format_args!("{} is listed twice; remove one", l.local));
             }
             Ok(value) => listeners.push(At { value, at }),
@@ -101,27 +101,38 @@ pub(super) fn sip(mut s: Section<'_, '_>) -> Vec<At<Listener>> {
     listeners
 }
 
+/// Both would be bound to the same port: TCP and TLS share theirs.
+fn collide(a: &Listener, b: &Listener) -> bool {
+    a.local == b.local && a.transport.is_reliable() == b.transport.is_reliable()
+}
+
 fn listener(text: &str, advertise: Option<(IpAddr, Option<u16>)>) -> Result<Listener, &'static str> {
-    let local = match text.split_once(':') {
-        Some(("udp", address)) => address.parse::<SocketAddr>().map_err(
-            |_| "expected an IP address and a port after udp:, such as udp:127.0.0.1:5060 or udp:[::1]:5060",
-        )?,
-        Some(("tcp" | "tls" | "ws" | "wss", _)) => return Err("only udp: is supported yet; use udp:ADDRESS:PORT"),
-        Some(_) | None => return Err("expected udp:ADDRESS:PORT, such as udp:127.0.0.1:5060"),
+    const EXPECTED: &str = "expected udp:, tcp: or tls: before ADDRESS:PORT, such as udp:127.0.0.1:5060";
+    let (transport, address) = text.split_once(':').ok_or(EXPECTED)?;
+    let transport = match transport {
+        "ws" | "wss" => return Err("browsers do not speak SIP here, see [webrtc]; use udp:, tcp: or tls:"),
+        other => Transport::parse(other).ok_or(EXPECTED)?,
     };
+    let local = address.parse::<SocketAddr>().map_err(
+        |_| "expected an IP address and a port after the transport, such as udp:127.0.0.1:5060 or tls:[::1]:5061",
+    )?;
     // Port 0 would be another port after a restart, and dialogs would be lost with the old one.
     if local.port() == 0 {
         return Err("port 0 is not a fixed port; give one from 1 to 65535, such as 5060");
     }
     let (host, port) = match advertise {
-        Some((host, port)) if host.is_ipv4() == local.is_ipv4() => (host, port.unwrap_or(local.port())),
+        // TLS has a port of its own, so the one that is advertised cannot be its.
+        Some((host, port)) if host.is_ipv4() == local.is_ipv4() => match transport {
+            Transport::Udp | Transport::Tcp => (host, port.unwrap_or(local.port())),
+            Transport::Tls => (host, local.port()),
+        },
         Some(_) | None if local.ip().is_unspecified() => {
             return Err("peers cannot be told this address; listen on one of this host's own, or set sip.advertise \
                         to an address of the same family");
         }
         Some(_) | None => (local.ip(), local.port()),
     };
-    Ok(Listener { transport: Transport::Udp, local, advertised: SocketAddr::new(host, port) })
+    Ok(Listener { transport, local, advertised: SocketAddr::new(host, port) })
 }
 
 pub(super) fn media(mut s: Section<'_, '_>) -> Option<At<MediaConfig>> {

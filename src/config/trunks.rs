@@ -9,7 +9,8 @@ use crate::guardrails::LegPrice;
 use crate::model::Money;
 use crate::sdp::Codec;
 
-const URI: &str = "expected sip:ADDRESS[:PORT];transport=udp, such as \"sip:192.0.2.10:5060;transport=udp\"";
+const URI: &str =
+    "expected sip:ADDRESS[:PORT];transport=udp, tcp or tls, such as \"sip:192.0.2.10:5060;transport=udp\"";
 
 pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
     if !root.has("trunk") {
@@ -26,18 +27,20 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         let prefixes = s.list("prefixes", prefix);
         let codecs = codecs(s);
         let ping = s.seconds("ping_seconds", &bounds::TRUNK_PING_BOUND, bounds::TRUNK_PING);
-        let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY);
-        let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT);
+        let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY.into());
+        let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT.into());
         let trusted = s.flag("trusted").unwrap_or(false);
         s.later("max_calls_per_second", "a rate per trunk comes in a later release; remove it");
-        let (name, (host, target)) = (name?.value, uri?.value);
+        let certificate_name = s.parsed("certificate_name", certificate_name);
+        let (name, Place { host, target, transport }) = (name?.value, uri?.value);
         Some(At {
             at: s.at,
             value: Trunk {
                 name,
+                certificate_name: certificate_name.map_or_else(|| bare(&host).into(), |name| name.value),
                 host,
                 target,
-                transport: Transport::Udp,
+                transport,
                 credentials,
                 trusted,
                 prefixes: prefixes.into_iter().map(|p| p.value).collect(),
@@ -76,23 +79,54 @@ fn codecs(s: &mut Section<'_, '_>) -> Vec<Codec> {
     if named.is_empty() { vec![Codec::Pcmu, Codec::Pcma] } else { named.into_iter().map(|c| c.value).collect() }
 }
 
-/// `sip:host[:port][;transport=udp]`: the host as written, and where to send.
-fn uri(text: &str) -> Result<(Arc<str>, SocketAddr), String> {
-    let rest = match text.split_once(':') {
-        Some(("sip", rest)) => rest,
-        Some(("sips", _)) => return Err("TLS is not supported yet; use sip: with transport=udp".to_owned()),
+/// A name that a certificate may have: of a host, or an address.
+fn certificate_name(text: &str) -> Result<Arc<str>, &'static str> {
+    let labels = |name: &str| name.split('.').all(|l| (1..=63).contains(&l.len()) && !l.starts_with('-'));
+    let host = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+    let name = !text.is_empty() && text.len() <= 253 && text.bytes().all(host) && labels(text);
+    if name || text.parse::<IpAddr>().is_ok() {
+        Ok(text.into())
+    } else {
+        Err("expected the name in the trunk's certificate, such as \"sip.example.com\"")
+    }
+}
+
+/// A host without the brackets of an IPv6 reference.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Where a trunk is.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// As written.
+    host: Arc<str>,
+    target: SocketAddr,
+    transport: Transport,
+}
+
+/// `sip:host[:port][;transport=…]`, or `sips:host[:port]`, which is TLS.
+fn uri(text: &str) -> Result<Place, String> {
+    let (secure, rest) = match text.split_once(':') {
+        Some(("sip", rest)) => (false, rest),
+        Some(("sips", rest)) => (true, rest),
         Some(_) | None => return Err(URI.to_owned()),
     };
-    let (address, parameters) = rest.split_once(';').unwrap_or((rest, "transport=udp"));
-    match parameters.strip_prefix("transport=") {
-        Some("udp") => {}
-        Some("tcp" | "tls" | "ws" | "wss") => return Err("only transport=udp is supported yet".to_owned()),
-        Some(_) | None => return Err(URI.to_owned()),
-    }
+    let (address, parameters) = match rest.split_once(';') {
+        Some((address, parameters)) => (address, Some(parameters)),
+        None => (rest, None),
+    };
+    let named =
+        parameters.map(|p| p.strip_prefix("transport=").and_then(Transport::parse).ok_or_else(|| URI.to_owned()));
+    let transport = match (secure, named.transpose()?) {
+        (true, None | Some(Transport::Tls | Transport::Tcp)) => Transport::Tls,
+        (true, Some(Transport::Udp)) => return Err("sips: is TLS, which does not go over UDP; use sip:".to_owned()),
+        (false, named) => named.unwrap_or(Transport::Udp),
+    };
     if address.contains('@') {
         return Err(format!("a trunk has no user part, its numbers are dialled; {URI}"));
     }
-    let target = target(address)?;
+    let target = target(address, transport.default_port())?;
     if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
         return Err(format!("nothing can be sent to {target}; give the carrier's own address and port"));
     }
@@ -100,14 +134,12 @@ fn uri(text: &str) -> Result<(Arc<str>, SocketAddr), String> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    Ok((host.into(), target))
+    Ok(Place { host: host.into(), target, transport })
 }
 
-/// RFC 3261 §19.1.2: the port is 5060 when none is given.
-fn target(address: &str) -> Result<SocketAddr, String> {
-    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    if let Ok(ip) = bare.parse::<IpAddr>().or_else(|_| address.parse()) {
-        return Ok(SocketAddr::new(ip, 5060));
+fn target(address: &str, default_port: u16) -> Result<SocketAddr, String> {
+    if let Ok(ip) = bare(address).parse::<IpAddr>().or_else(|_| address.parse()) {
+        return Ok(SocketAddr::new(ip, default_port));
     }
     address.parse().map_err(|_| {
         let host = address.split(':').next().unwrap_or(address);

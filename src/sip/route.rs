@@ -107,19 +107,9 @@ mod tests {
     use super::*;
 
     fn trunk(name: &str, prefixes: &[&str], priority: u16, weight: u16) -> Arc<Trunk> {
-        Arc::new(Trunk {
-            name: name.into(),
-            host: "127.0.0.1".into(),
-            target: "127.0.0.1:5070".parse().unwrap(),
-            transport: Transport::Udp,
-            credentials: None,
-            trusted: false,
-            prefixes: prefixes.iter().map(|p| p.to_string()).collect(),
-            priority,
-            weight,
-            ping: None,
-            codecs: vec![],
-        })
+        let prefixes = prefixes.iter().map(|p| p.to_string()).collect();
+        let trunk = Trunk::at(name, Transport::Udp, "127.0.0.1:5070".parse().unwrap());
+        Arc::new(Trunk { prefixes, priority, weight, ..trunk })
     }
 
     fn trunks(list: &[Arc<Trunk>]) -> Trunks {

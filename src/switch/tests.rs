@@ -40,20 +40,8 @@ fn number(text: &str) -> E164 {
 }
 
 fn trunk(name: &str, prefix: &str, target: &str) -> Arc<Trunk> {
-    let target: SocketAddr = target.parse().unwrap();
-    Arc::new(Trunk {
-        name: name.into(),
-        host: target.ip().to_string().into(),
-        target,
-        transport: Transport::Udp,
-        credentials: None,
-        trusted: false,
-        prefixes: vec![prefix.into()],
-        priority: 0,
-        weight: 1,
-        ping: None,
-        codecs: vec![Codec::Pcmu],
-    })
+    let trunk = Trunk::at(name, Transport::Udp, target.parse().unwrap());
+    Arc::new(Trunk { prefixes: vec![prefix.into()], codecs: vec![Codec::Pcmu], ..trunk })
 }
 
 fn dial() -> Dial {

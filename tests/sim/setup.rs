@@ -56,10 +56,6 @@ fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
     };
     let target = flow(side, 0).remote;
     Arc::new(Trunk {
-        name: name.into(),
-        host: target.ip().to_string().into(),
-        target,
-        transport: Transport::Udp,
         credentials: Some(Credentials {
             username: USERNAME.into(),
             password: PASSWORD.into(),
@@ -67,10 +63,8 @@ fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
         }),
         trusted: side == Side::Destination,
         prefixes,
-        priority: 1,
-        weight: 1,
         ping,
-        codecs: vec![Codec::Pcmu, Codec::Pcma],
+        ..Trunk::at(name, Transport::Udp, target)
     })
 }
 

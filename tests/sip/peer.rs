@@ -30,24 +30,7 @@ pub struct World {
 }
 
 pub fn trunk(target: &str) -> Trunk {
-    let target: std::net::SocketAddr = target.parse().unwrap();
-    let host = match target.ip() {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    Trunk {
-        name: "carrier".into(),
-        host: host.into(),
-        target,
-        transport: Transport::Udp,
-        credentials: None,
-        trusted: false,
-        prefixes: vec![],
-        priority: 0,
-        weight: 1,
-        ping: None,
-        codecs: vec![Codec::Pcmu],
-    }
+    Trunk { codecs: vec![Codec::Pcmu], ..Trunk::at("carrier", Transport::Udp, target.parse().unwrap()) }
 }
 
 pub fn credentials() -> Credentials {

@@ -66,25 +66,21 @@ impl LegSnapshot {
     /// The trunk of the leg: what the configuration now says of it, but always where its dialog lives.
     pub(in crate::sip) fn trunk(&self, configured: Option<&Arc<Trunk>>) -> Arc<Trunk> {
         match configured {
-            Some(trunk) if trunk.target == self.flow.remote && trunk.host == self.host => Arc::clone(trunk),
+            Some(trunk) if self.is_at(trunk) => Arc::clone(trunk),
             Some(trunk) => {
-                let (target, host) = (self.flow.remote, self.host.clone());
-                Arc::new(Trunk { target, host, ..Trunk::clone(trunk) })
+                let Flow { transport, remote, .. } = self.flow;
+                let host = self.host.clone();
+                Arc::new(Trunk { transport, target: remote, host, ..Trunk::clone(trunk) })
             }
-            None => Arc::new(Trunk {
-                name: self.trunk.clone(),
-                host: self.host.clone(),
-                target: self.flow.remote,
-                transport: self.flow.transport,
-                credentials: None,
-                trusted: false,
-                prefixes: vec![],
-                priority: 0,
-                weight: 0,
-                ping: None,
-                codecs: vec![],
-            }),
+            None => {
+                let trunk = Trunk::at(&self.trunk, self.flow.transport, self.flow.remote);
+                Arc::new(Trunk { host: self.host.clone(), ..trunk })
+            }
         }
+    }
+
+    fn is_at(&self, trunk: &Trunk) -> bool {
+        trunk.target == self.flow.remote && trunk.transport == self.flow.transport && trunk.host == self.host
     }
 }
 
