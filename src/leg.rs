@@ -70,6 +70,8 @@ pub enum Loss {
     Dialog,
     /// The transport cannot deliver.
     Transport,
+    /// The trunk's TLS certificate was refused.
+    Certificate,
     /// Our 2xx to the peer's re-INVITE was not acknowledged within 64·T1 (RFC 3261 §14.2).
     NoAck,
     /// The outgoing guard stopped a request of this leg.
@@ -104,6 +106,7 @@ impl Cause {
             EndReason::StoreUnavailable
             | EndReason::ServerRestart
             | EndReason::InternalError
+            | EndReason::CertificateRefused
             | EndReason::MediaFailed
             | EndReason::MaskingGuard => Cause::TEMPORARY_FAILURE,
             EndReason::Hangup

@@ -41,6 +41,8 @@ enum Deed {
 struct Case {
     scenario: &'static str,
     on: On,
+    /// Of both phones: `udp` or `tcp`.
+    transport: &'static str,
     /// The other party's scenario; empty when it must never be rung.
     partner: &'static str,
     dial: Value,
@@ -86,7 +88,45 @@ const NOT_AUTHORIZED: End = ("failed", "destination_failed", "failure", USER_ONL
 type End = (&'static str, &'static str, &'static str, &'static str);
 
 fn case(scenario: &'static str, on: On, partner: &'static str, (status, end_reason, ended_by, cost): End) -> Case {
-    Case { scenario, on, partner, dial: json!({}), deed: Deed::Nothing, status, end_reason, ended_by, cost }
+    Case {
+        scenario,
+        on,
+        transport: "udp",
+        partner,
+        dial: json!({}),
+        deed: Deed::Nothing,
+        status,
+        end_reason,
+        ended_by,
+        cost,
+    }
+}
+
+/// The behaviours that a connection could change.
+fn over_tcp() -> Vec<Case> {
+    let cases = vec![
+        joined("answer", Destination, "bye_from_phone", "user"),
+        joined("bye_from_phone", Destination, "wait_for_bye", "destination"),
+        joined("early_media_183", Destination, "bye_from_phone", "user"),
+        refused("busy", "busy", "destination_busy"),
+        case("decline", User, "", ("rejected", "user_declined", "user", FREE)),
+        Case {
+            dial: json!({"ring_timeout_seconds": 5}),
+            ..case("no_answer", User, "", ("no_answer", "user_no_answer", "timeout", FREE))
+        },
+        Case {
+            deed: Deed::HangUp { status: "calling_destination", after_ms: 500 },
+            ..case("answer_crossing_cancel", Destination, "wait_for_bye", ("canceled", "api_hangup", "api", USER_ONLY))
+        },
+        joined("two_hundred_forks", Destination, "bye_from_phone", "user"),
+        joined("hold_and_resume", Destination, "wait_for_bye", "destination"),
+        joined("offerless_reinvite", User, "wait_for_bye", "user"),
+        joined("update_in_dialog", Destination, "wait_for_bye", "destination"),
+        joined("unknown_method_in_dialog", Destination, "wait_for_bye", "destination"),
+        joined("challenge_407_then_answer", Destination, "bye_from_phone", "user"),
+        case("challenge_forever", Destination, "wait_for_bye", NOT_AUTHORIZED),
+    ];
+    cases.into_iter().map(|case| Case { transport: "tcp", ..case }).collect()
 }
 
 fn cases() -> Vec<Case> {
@@ -171,6 +211,7 @@ fn cases() -> Vec<Case> {
 fn every_behaviour_of_a_phone() {
     support::require_tool("sipp", "sip-tester");
     let mut cases = cases();
+    cases.extend(over_tcp());
     if let Ok(only) = std::env::var("SCENARIO") {
         cases.retain(|case| case.scenario == only);
     }
@@ -203,7 +244,8 @@ fn report(cases: &[Case], verdicts: &[(usize, Vec<String>)]) {
         let case = &cases[*at];
         let on = if case.on == User { "leg A" } else { "leg B" };
         let verdict = if faults.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", faults.join("; ")) };
-        say(&format!("  {:28} {on}  {:10} {:22} {verdict}", case.scenario, case.status, case.end_reason));
+        let Case { scenario, transport, status, end_reason, .. } = case;
+        say(&format!("  {scenario:28} {on}  {transport}  {status:10} {end_reason:22} {verdict}"));
     }
     files.sort_unstable();
     files.dedup();
@@ -217,10 +259,13 @@ fn run(case: &Case) -> Vec<String> {
     let lab = Lab::new();
     let mut settings = lab.settings();
     settings.media_timeout_seconds = 5;
+    (settings.user_transport, settings.destination_transport) = (case.transport, case.transport);
     let limit = Duration::from_secs(60);
     let (user, destination) = (case.on_leg(User), case.on_leg(Destination));
-    let start =
-        |scenario: &str, address| (!scenario.is_empty()).then(|| Sipp::start(scenario, address, lab.folder(), limit));
+    let start = |scenario: &str, address| {
+        let is_rung = !scenario.is_empty();
+        is_rung.then(|| Sipp::start_on(case.transport, scenario, address, lab.folder(), limit))
+    };
     let user = start(user, lab.user());
     let destination = start(destination, lab.destination());
     let server = Server::start(settings);

@@ -131,6 +131,7 @@ impl End {
     pub fn lost(side: Side, loss: Loss, ringing: bool) -> Self {
         let reason = match (loss, side) {
             (Loss::MaskingGuard, _) => EndReason::MaskingGuard,
+            (Loss::Certificate, _) => EndReason::CertificateRefused,
             (Loss::Timeout | Loss::Transport, Side::User) if ringing => EndReason::UserUnreachable,
             (Loss::Timeout | Loss::Transport, Side::Destination) if ringing => EndReason::DestinationUnreachable,
             (Loss::Unauthorized, Side::User) if ringing => EndReason::UserFailed,

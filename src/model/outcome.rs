@@ -108,6 +108,8 @@ pub enum EndReason {
     NoCommonCodec,
     /// A party answered 3xx; redirections are never followed.
     RedirectRefused,
+    /// The TLS certificate of a party's trunk was refused.
+    CertificateRefused,
     /// The media port could not be opened.
     MediaFailed,
     /// The outgoing guard found the other party's identity in a request.
@@ -121,7 +123,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    pub const ALL: [EndReason; 32] = [
+    pub const ALL: [EndReason; 33] = [
         EndReason::Hangup,
         EndReason::ApiHangup,
         EndReason::MaxDuration,
@@ -148,6 +150,7 @@ impl EndReason {
         EndReason::SpendLimitExceeded,
         EndReason::NoCommonCodec,
         EndReason::RedirectRefused,
+        EndReason::CertificateRefused,
         EndReason::MediaFailed,
         EndReason::MaskingGuard,
         EndReason::StoreUnavailable,
@@ -187,6 +190,7 @@ impl EndReason {
             | EndReason::DestinationFailed
             | EndReason::NoCommonCodec
             | EndReason::RedirectRefused
+            | EndReason::CertificateRefused
             | EndReason::MediaFailed
             | EndReason::MaskingGuard
             | EndReason::StoreUnavailable
@@ -223,6 +227,7 @@ impl EndReason {
             EndReason::SpendLimitExceeded => "spend_limit_exceeded",
             EndReason::NoCommonCodec => "no_common_codec",
             EndReason::RedirectRefused => "redirect_refused",
+            EndReason::CertificateRefused => "certificate_refused",
             EndReason::MediaFailed => "media_failed",
             EndReason::MaskingGuard => "masking_guard",
             EndReason::StoreUnavailable => "store_unavailable",

@@ -4,20 +4,23 @@
 //! HTTP ── command ──▶┐
 //! store ─ committed ─┼─▶ Inbox ── wake ──▶ switch thread
 //! media ─── event ──▶┤
-//! cluster ─ lease ───▶┘
+//! cluster ─ lease ───▶┤
+//! streams ─ packet ──▶┘
 //! ```
 //!
-//! Only commands can be refused for lack of room. Answers of the store and events of the media are
+//! Only commands and packets can be refused for lack of room: a client is told, and a peer's connection waits. Answers of the store and events of the media are
 //! bounded by what the switch itself has asked for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::poll::Waker;
 use crate::api::{Ask, Busy};
 use crate::media::MediaEvent;
 use crate::model::{CommitId, LegId, Timestamp};
+use crate::sip::{Down, Flow};
 use crate::store::{Committed, Recovered};
 use crate::switch::{Command, Reply};
 
@@ -27,12 +30,18 @@ pub enum Message {
     Command(Command, oneshot::Sender<Reply>),
     Committed(CommitId, Committed),
     Media(LegId, MediaEvent),
+    /// From a connection.
+    Packet(Flow, Bytes),
+    FlowDown(Flow, Down),
     /// Until then this node is not taken for dead.
     Lease(Timestamp),
     TakeOver(Recovered),
     /// Another process is this node now.
     Fenced,
 }
+
+/// With so much before it a packet waits in its connection: about what a socket's buffer holds on UDP.
+const MAX_BEFORE_PACKETS: usize = 4_096;
 
 /// One queue; clones share it.
 #[derive(Debug, Clone)]
@@ -66,6 +75,19 @@ impl Inbox {
         drop(queue);
         self.wake_if(was_empty);
         Ok(())
+    }
+
+    /// Queues a packet, if there is room.
+    pub fn packet(&self, flow: Flow, packet: &Bytes) -> bool {
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() >= MAX_BEFORE_PACKETS {
+            return false;
+        }
+        let was_empty = queue.is_empty();
+        queue.push(Message::Packet(flow, packet.clone()));
+        drop(queue);
+        self.wake_if(was_empty);
+        true
     }
 
     pub fn post(&self, messages: impl IntoIterator<Item = Message>) {

@@ -8,7 +8,8 @@
 //!                              └───────── Committed ──────────────────────────────┘
 //! ```
 //!
-//! Beside them a thread sends webhooks (`webhooks`), and is in nobody's way.
+//! Beside them a thread sends webhooks (`webhooks`), and one holds the connections of SIP over TCP and TLS (`streams`);
+//! both are in nobody's way.
 //!
 //! Nothing is decided here: what comes in goes to the pure core with the time, and what the core puts
 //! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
@@ -27,6 +28,7 @@ mod reload;
 mod run;
 mod shard;
 mod signals;
+mod streams;
 mod udp;
 mod webhooks;
 

@@ -19,7 +19,7 @@ use super::shard::{Ended, Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
 use super::webhooks::{Webhooks, signing_key};
-use super::{logs, metrics, poll};
+use super::{logs, metrics, poll, streams};
 use crate::api::AdminKeys;
 use crate::config::Config;
 use crate::model::IdSource;
@@ -40,7 +40,9 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         warn!(%error, "cannot raise the limit of open files; each call takes several");
     }
     let listeners = Listeners::bind(config)?;
-    let sockets = config.sip.listeners.iter().map(|l| SipSocket::bind(l.local)).collect::<Result<Vec<_>, _>>()?;
+    let udp = config.sip.listeners.iter().filter(|l| !l.transport.is_reliable());
+    let sockets = udp.map(|l| SipSocket::bind(l.local)).collect::<Result<Vec<_>, _>>()?;
+    let streams = streams::Bound::bind(config)?;
     let inbox = Inbox::new(config.api.max_waiting)?;
 
     let answers = inbox.clone();
@@ -78,10 +80,12 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
 
     let vitals = Arc::new(Vitals::default());
     let (commits, forgets) = (Arc::clone(&store), Arc::clone(&store));
+    let streams = streams.start(&config.trunks, inbox.clone()).context("cannot start the streams thread")?;
     let outlets = Outlets {
         commit: Box::new(move |id, commit| commits.submit(id, commit)),
         forget: Box::new(move |calls| forgets.forget(calls)),
         media,
+        streams,
     };
     let shard = Shard::new(clock, switch, sockets, inbox.clone(), outlets, Arc::clone(&vitals))?;
 
@@ -134,7 +138,7 @@ fn serve(
 }
 
 fn addresses(config: &Config) -> String {
-    config.sip.listeners.iter().map(|l| format!("udp:{}", l.local)).collect::<Vec<_>>().join(" ")
+    config.sip.listeners.iter().map(|l| format!("{}:{}", l.transport.as_str(), l.local)).collect::<Vec<_>>().join(" ")
 }
 
 fn switch_config(config: &Config) -> SwitchConfig {

@@ -25,6 +25,7 @@ use super::inbox::{Inbox, Message};
 use super::media::MediaThreads;
 use super::pace::Pace;
 use super::poll::{Interest, Poller, Ready};
+use super::streams::Streams;
 use super::udp::{Sent, SipSocket};
 use super::{logs, metrics};
 use crate::config::Transport;
@@ -38,6 +39,8 @@ pub struct Outlets {
     pub commit: Box<dyn FnMut(CommitId, Box<Commit>) + Send>,
     pub forget: Box<dyn FnMut(Vec<CallId>) + Send>,
     pub media: MediaThreads,
+    /// TCP and TLS, where anything is on them.
+    pub streams: Option<Streams>,
 }
 
 /// What other threads may know of the switch, refreshed once a second.
@@ -198,6 +201,12 @@ impl Shard {
                     self.outlets.media.heard(leg, &event);
                     self.handle(now, Input::Media(leg, event));
                 }
+                Message::Packet(flow, packet) => {
+                    self.traffic.received += 1;
+                    self.pace.packet();
+                    self.handle(now, Input::Packet(flow, &packet));
+                }
+                Message::FlowDown(flow, why) => self.handle(now, Input::FlowDown(flow, why)),
                 Message::Lease(until) => self.handle(now, Input::Lease(until)),
                 Message::TakeOver(recovered) => self.handle(now, Input::TakeOver(recovered)),
                 // Whoever took over ends the calls. What else was waiting is of no use to anybody.
@@ -262,6 +271,13 @@ impl Shard {
     }
 
     fn transmit(&mut self, flow: Flow, bytes: bytes::Bytes) {
+        if flow.transport.is_reliable() {
+            match self.outlets.streams.as_ref().is_some_and(|streams| streams.send(flow, bytes)) {
+                true => self.traffic.sent += 1,
+                false => self.traffic.dropped += 1,
+            }
+            return;
+        }
         let Some(index) = self.sockets.iter().position(|socket| socket.local == flow.local) else {
             // A call from before a restart whose listener is not configured any more.
             self.traffic.dropped += 1;

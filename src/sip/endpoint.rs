@@ -10,16 +10,17 @@
 //! CSeq and tags find the transaction and the dialog.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::guard::{Forbidden, Party};
 use super::ident::Token;
-use super::leg::{Context, Facts, Known, Leg, LegSnapshot, Packet};
+use super::leg::{Context, Detour, Facts, Known, Leg, LegSnapshot, Packet};
 use super::noise::Strangers;
 use super::ping::Ping;
-use super::route::{Trunks, listener_for, listener_of};
+use super::route::{Trunks, listener_for};
 use super::wire::{Host, Message, Method, StartLine};
-use super::{EndpointAction, EndpointConfig, Flow, stray};
+use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
 use crate::config::Trunk;
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{LegCommand, LegEvent};
@@ -40,6 +41,8 @@ pub struct Endpoint {
     pings: Vec<Option<Ping>>,
     legs: HashMap<LegId, Box<Entry>>,
     owners: HashMap<Token, Owner>,
+    /// Those that a connection can belong to, by their trunk's address.
+    connected: BTreeSet<(IpAddr, LegId)>,
     deadlines: BTreeSet<(Timestamp, Owner)>,
 }
 
@@ -72,6 +75,7 @@ impl Endpoint {
             pings: vec![],
             legs: HashMap::new(),
             owners: HashMap::new(),
+            connected: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             config,
         };
@@ -103,7 +107,9 @@ impl Endpoint {
         let listener = listener_for(&self.config.listeners, trunk.transport, trunk.target);
         // `route` gives no trunk without a listener; a flow to nowhere is what such a leg would get.
         let (local, advertised) = listener.map_or((trunk.target, trunk.target), |l| (l.local, l.advertised));
-        self.insert(Leg::new(Facts::new(leg, secret, trunk, local, advertised, to, shown)));
+        let facts = Facts::new(leg, secret, trunk, local, advertised, to, shown);
+        let detour = Detour::beside(&self.config.listeners, facts.flow);
+        self.insert(Leg::new(Facts { detour, ..facts }));
     }
 
     /// A leg that is not known is gone already.
@@ -134,6 +140,23 @@ impl Endpoint {
                     out.extend(stray::refuse_malformed(&error, flow, self.secret));
                 }
             }
+        }
+    }
+
+    /// A connection is lost, or could not be made. `flow` is one on which something was sent or came.
+    pub fn flow_down(&mut self, now: Timestamp, flow: Flow, why: Down, out: &mut Vec<EndpointAction>) {
+        let ip = flow.remote.ip();
+        let first = LegId { call: CallId::from_bytes([0; 16]), side: Side::User };
+        let legs: Vec<LegId> =
+            self.connected.range((ip, first)..).take_while(|(at, _)| *at == ip).map(|(_, leg)| *leg).collect();
+        for id in legs {
+            if let Some(entry) = self.legs.get_mut(&id) {
+                entry.leg.flow_down(flow, why, &mut Context { now, product: &self.config.product, out });
+                self.reschedule(id);
+            }
+        }
+        for index in 0..self.pings.len() {
+            self.ping(index, out, |ping, _, _| ping.flow_down(now, flow));
         }
     }
 
@@ -169,14 +192,15 @@ impl Endpoint {
     /// from one of ours: its peer hears the end, and what it says to the old address is lost.
     pub fn restore(&mut self, _now: Timestamp, leg: LegId, snapshot: LegSnapshot) {
         let trunk = snapshot.trunk(self.trunks.named(&snapshot.trunk));
-        let listener = listener_of(&self.config.listeners, snapshot.flow);
-        self.insert(Leg::restore(leg, trunk, listener, snapshot));
+        self.insert(Leg::restore(leg, trunk, &self.config.listeners, snapshot));
     }
 
     /// The call is over for good: drop what is left of its legs.
     pub fn forget(&mut self, leg: LegId) {
         if let Some(entry) = self.legs.remove(&leg) {
-            self.owners.remove(&entry.leg.facts().call_id);
+            let facts = entry.leg.facts();
+            self.owners.remove(&facts.call_id);
+            self.connected.remove(&(facts.flow.remote.ip(), leg));
             if let Some(at) = entry.deadline {
                 self.deadlines.remove(&(at, Owner::Leg(leg)));
             }
@@ -222,6 +246,9 @@ impl Endpoint {
         let id = leg.facts().id;
         self.forget(id);
         self.owners.insert(leg.facts().call_id, Owner::Leg(id));
+        if leg.facts().connects() {
+            self.connected.insert((leg.facts().flow.remote.ip(), id));
+        }
         self.legs.insert(id, Box::new(Entry { leg, deadline: None, party: None }));
         self.reschedule(id);
     }
@@ -264,7 +291,7 @@ impl Endpoint {
             Some(Owner::Leg(id)) => {
                 let Some(entry) = self.legs.get_mut(&id) else { return };
                 let facts = entry.leg.facts();
-                if flow != facts.flow {
+                if !facts.hears(flow) {
                     return noise(NoiseKind::Stranger, out);
                 }
                 let tag = message.from.tag().and_then(|tag| Token::parse(tag.as_bytes()));
@@ -298,11 +325,11 @@ impl Endpoint {
             return;
         };
         let Some(entry) = self.legs.get_mut(&id) else { return };
-        if flow != entry.leg.facts().flow {
+        if !entry.leg.facts().hears(flow) {
             // Whoever knows the Call-ID and is not the trunk learns nothing, not even that it is right.
             return noise(NoiseKind::Stranger, out);
         }
-        let packet = Packet { message, method, bytes, source: flow.remote };
+        let packet = Packet { message, method, bytes, flow };
         entry.leg.request(packet, &mut Context { now, product: &self.config.product, out });
         self.reschedule(id);
     }

@@ -10,7 +10,7 @@
 //!
 //! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
 //!
-//! Deliberately absent, with their room kept: TCP and TLS ([`Flow`] names the transport), DNS (a trunk
+//! Deliberately absent, with their room kept: DNS (a trunk
 //! has an address), PRACK and session timers (no option tag is in Supported, so no peer may require
 //! one). Absent for good: registering, forwarding, and any call that a peer begins.
 
@@ -42,13 +42,25 @@ pub mod wire;
 pub use endpoint::Endpoint;
 pub use leg::LegSnapshot;
 
-/// How messages reach a peer: our socket's address and the peer's.
+/// How messages reach a peer: our socket's address and the peer's. On TCP and TLS our address is the listener's, also
+/// where we have connected, so that a flow says the same before and after a connection is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Flow {
     pub transport: Transport,
     /// The listener's own address, not the advertised one.
     pub local: SocketAddr,
     pub remote: SocketAddr,
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// It stood, and was closed or cut: what was sent last may have arrived or not.
+    Closed,
+    /// It could not be made: nothing has arrived.
+    Unreachable,
+    /// Likewise, because the peer's certificate was refused.
+    Certificate,
 }
 
 /// What leaves the endpoint.

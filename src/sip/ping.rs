@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::ident::Token;
-use super::leg::{Branch, TrunkHost};
+use super::leg::{Branch, Over, TrunkHost};
 use super::transaction::{Class, Client, ClientInput, ClientStep};
 use super::wire::{HeaderName, HostPort, Message, Method, Writer};
 use super::{EndpointAction, Flow};
@@ -99,6 +99,14 @@ impl Ping {
         }
     }
 
+    /// Whoever cannot be connected to, or hangs up on a question, is not in service.
+    pub fn flow_down(&mut self, now: Timestamp, flow: Flow) -> Option<bool> {
+        match &self.state {
+            State::Asking { .. } if flow == self.flow => self.learned(now, false),
+            State::Asking { .. } | State::Waiting(_) => None,
+        }
+    }
+
     fn learned(&mut self, now: Timestamp, in_service: bool) -> Option<bool> {
         self.state = State::Waiting(now + self.interval);
         Some(in_service)
@@ -111,7 +119,11 @@ impl Ping {
             self.state = State::Waiting(now + self.interval);
             return;
         };
-        self.state = State::Asking { transaction: Client::start(now), branch, bytes: bytes.clone() };
+        self.state = State::Asking {
+            transaction: Client::start(now, self.flow.transport.is_reliable()),
+            branch,
+            bytes: bytes.clone(),
+        };
         out.push(self.transmit(bytes));
     }
 
@@ -119,15 +131,16 @@ impl Ping {
         let (host, ours) = (&self.host, HostPort::from(self.listener.advertised));
         let tag = Token::derive(self.secret, "ping-tag", &[host.as_bytes(), &self.cseq.to_be_bytes()]);
         let mut buffer = BytesMut::with_capacity(512);
-        let mut writer = Writer::request(&mut buffer, Method::Options, format_args!("sip:{host}"));
+        let (via, over) = (self.flow.transport.as_via(), Over(self.flow.transport));
+        let mut writer = Writer::request(&mut buffer, Method::Options, format_args!("sip:{host}{over}"));
         writer
-            .header(HeaderName::Via, format_args!("SIP/2.0/UDP {ours};branch={};rport", Branch(branch)))
+            .header(HeaderName::Via, format_args!("SIP/2.0/{via} {ours};branch={};rport", Branch(branch)))
             .header(HeaderName::MaxForwards, 70)
             .header(HeaderName::From, format_args!("<sip:{ours}>;tag={tag}"))
             .header(HeaderName::To, format_args!("<sip:{host}>"))
             .header(HeaderName::CallId, self.call_id)
             .cseq(self.cseq, Method::Options)
-            .header(HeaderName::Contact, format_args!("<sip:{ours}>"))
+            .header(HeaderName::Contact, format_args!("<sip:{ours}{over}>"))
             .header(HeaderName::Accept, "application/sdp")
             .header(HeaderName::UserAgent, product);
         writer.finish().ok().map(|_| buffer.freeze())

@@ -6,16 +6,22 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use super::status;
 use super::wire::{HeaderName, Host, Message, Via, Writer, elements};
+use super::{Flow, status};
 
 /// Where the response to a request goes that came from `source`: always back to that host, and to the
-/// port that its sender asked for.
-pub fn destination(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
+/// port that its sender asked for. On a connection, on that connection.
+pub fn destination(via: &Via<'_>, flow: Flow) -> Flow {
     match via.rport {
-        Some(_) => source,
-        None => SocketAddr::new(source.ip(), via.port.unwrap_or(5060)),
+        None if !flow.transport.is_reliable() => otherwise(via, flow),
+        Some(_) | None => flow,
     }
+}
+
+/// Where it goes when the connection that the request came on is lost: to where its sender listens.
+pub fn otherwise(via: &Via<'_>, flow: Flow) -> Flow {
+    let port = via.port.unwrap_or(flow.transport.default_port());
+    Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow }
 }
 
 /// Writes a response. `tag` is added to a To that has none; `more` writes the headers of its own.

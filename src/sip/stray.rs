@@ -26,7 +26,7 @@ pub fn answer(message: &Message<'_>, method: Method, flow: Flow, secret: Secret,
         }
     };
     out.extend(reply::write(message, flow.remote, status, tag, more, None).map(|bytes| {
-        let flow = Flow { remote: reply::destination(&message.via, flow.remote), ..flow };
+        let flow = reply::destination(&message.via, flow);
         EndpointAction::Transmit { leg: None, flow, bytes, request: false }
     }));
 }
@@ -67,6 +67,6 @@ pub fn refuse_malformed(error: &ParseError<'_>, flow: Flow, secret: Secret) -> O
         }
     }
     writer.finish().ok()?;
-    let flow = Flow { remote: reply::destination(&answerable.via, flow.remote), ..flow };
+    let flow = reply::destination(&answerable.via, flow);
     Some(EndpointAction::Transmit { leg: None, flow, bytes: buffer.freeze(), request: false })
 }

@@ -12,7 +12,7 @@ use crate::model::{
     CallId, CommitId, Confirm, ConnectionId, E164, LegId, Opener, OrganizationId, Path, RequestId, RoomName, Status,
     Timestamp, Token, TokenDigest, TokenSeed, UserId,
 };
-use crate::sip::Flow;
+use crate::sip::{Down, Flow};
 use crate::store::{Answer, Commit, Committed, Recovered};
 
 /// All that can enter.
@@ -20,6 +20,8 @@ use crate::store::{Answer, Commit, Committed, Recovered};
 pub enum Input<'a> {
     Api(RequestId, Command),
     Packet(Flow, &'a [u8]),
+    /// A connection is lost, or could not be made.
+    FlowDown(Flow, Down),
     Committed(CommitId, Committed),
     Media(LegId, MediaEvent),
     /// Until then nobody takes this node for dead, so until then INVITEs may leave. One that is alone never

@@ -165,6 +165,11 @@ impl Switch {
                 self.endpoint.packet(now, flow, packet, &mut actions);
                 self.endpoint_did(now, actions, out);
             }
+            Input::FlowDown(flow, why) => {
+                let mut actions = Vec::new();
+                self.endpoint.flow_down(now, flow, why, &mut actions);
+                self.endpoint_did(now, actions, out);
+            }
             Input::Committed(commit, committed) => {
                 if let Some(Pending { call, kind, told_before }) = self.commits.remove(&commit) {
                     self.untell(call, told_before, &committed);

@@ -72,7 +72,7 @@ fn the_bye_of_a_stray_dialog_ends_nothing_else() {
     let mut w = World::new();
     let invite = w.confirmed();
     w.receive(&answer(&invite, 200, "other", ""));
-    w.wire.clear();
+    w.overlook();
     w.receive(&ask(&invite, "BYE", 1, "other", ""));
     w.sent("SIP/2.0 200 ");
     w.no_event();

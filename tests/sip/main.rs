@@ -3,6 +3,7 @@
 mod peer;
 
 mod challenges;
+mod connections;
 mod dialing;
 mod forks;
 mod hostile;

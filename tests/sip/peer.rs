@@ -10,7 +10,7 @@ use revbridge::leg::{Cause, LegCommand, LegEvent};
 use revbridge::model::{E164, IdSource, LegId, Money, OrganizationId, Secret, Side, Timestamp, UserId};
 use revbridge::sdp::{Codec, Description, Local, offer};
 use revbridge::sip::guard::{self, Forbidden};
-use revbridge::sip::{Endpoint, EndpointAction, EndpointConfig, Flow, LegSnapshot};
+use revbridge::sip::{Down, Endpoint, EndpointAction, EndpointConfig, Flow, LegSnapshot};
 
 pub const TO: &str = "+14155550123";
 pub const SHOWN: &str = "+12025550100";
@@ -25,6 +25,10 @@ pub struct World {
     config: EndpointConfig,
     /// What the endpoint sent and nobody has looked at yet.
     pub wire: Vec<String>,
+    /// What each of them was sent on.
+    flows: Vec<Flow>,
+    /// What the message that [`World::sent`] took last was sent on.
+    pub on: Flow,
     pub events: Vec<LegEvent>,
     pub notices: Vec<Notice>,
 }
@@ -47,18 +51,32 @@ impl World {
     }
 
     pub fn seeded(trunk: Trunk, secret: Secret) -> Self {
-        let local = if trunk.target.is_ipv4() { "192.0.2.1:5060" } else { "[2001:db8::1]:5060" };
-        let local = local.parse().unwrap();
-        let flow = Flow { transport: Transport::Udp, local, remote: trunk.target };
-        let listener = Listener { transport: Transport::Udp, local, advertised: local };
+        let ip: std::net::IpAddr = if trunk.target.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
+        let listeners = Transport::ALL.map(|transport| {
+            let local = (ip, transport.default_port()).into();
+            Listener { transport, local, advertised: local }
+        });
+        let local = (ip, trunk.transport.default_port()).into();
+        let flow = Flow { transport: trunk.transport, local, remote: trunk.target };
         let config =
-            EndpointConfig { listeners: vec![listener], trunks: vec![Arc::new(trunk)], product: "revbridge".into() };
+            EndpointConfig { listeners: listeners.into(), trunks: vec![Arc::new(trunk)], product: "revbridge".into() };
         let now = Timestamp::from_millis(1_800_000_000_000);
         let leg = LegId { call: IdSource::new([3; 32]).call(now), side: Side::User };
         let mut endpoint = Endpoint::new(config.clone(), Secret([9; 16]), now);
         let trunk = config.trunks[0].clone();
         endpoint.prepare(leg, secret, trunk, E164::parse(TO).unwrap(), E164::parse(SHOWN).unwrap());
-        Self { now, endpoint, leg, flow, config, wire: vec![], events: vec![], notices: vec![] }
+        Self {
+            now,
+            endpoint,
+            leg,
+            flow,
+            config,
+            wire: vec![],
+            flows: vec![],
+            on: flow,
+            events: vec![],
+            notices: vec![],
+        }
     }
 
     fn note(&mut self, out: Vec<EndpointAction>) {
@@ -73,6 +91,7 @@ impl World {
                     }
                     assert_eq!(flow.remote.ip(), self.flow.remote.ip(), "sent to a stranger");
                     self.wire.push(String::from_utf8(bytes.to_vec()).unwrap());
+                    self.flows.push(flow);
                 }
                 EndpointAction::Leg(leg, event) => {
                     assert_eq!(leg, self.leg);
@@ -113,6 +132,13 @@ impl World {
         self.note(out);
     }
 
+    /// A connection is lost, or could not be made.
+    pub fn down(&mut self, flow: Flow, why: Down) {
+        let mut out = vec![];
+        self.endpoint.flow_down(self.now, flow, why, &mut out);
+        self.note(out);
+    }
+
     /// As [`World::receive_from`], whoever is answered.
     pub fn hear(&mut self, flow: Flow, text: &str) {
         let mut out = vec![];
@@ -122,6 +148,7 @@ impl World {
                 EndpointAction::Transmit { flow: to, bytes, .. } => {
                     assert_eq!(to, flow);
                     self.wire.push(String::from_utf8(bytes.to_vec()).unwrap());
+                    self.flows.push(to);
                 }
                 EndpointAction::Notice(notice) => self.notices.push(notice),
                 EndpointAction::Leg(..) => panic!("a leg has heard a stranger"),
@@ -147,8 +174,15 @@ impl World {
     pub fn sent(&mut self, start: &str) -> String {
         assert!(!self.wire.is_empty(), "nothing sent, expected {start}");
         let message = self.wire.remove(0);
+        self.on = self.flows.remove(0);
         assert!(message.starts_with(start), "expected {start}, sent {message}");
         message
+    }
+
+    /// Whatever was sent until now.
+    pub fn overlook(&mut self) {
+        self.wire.clear();
+        self.flows.clear();
     }
 
     pub fn silent(&mut self) {
@@ -177,7 +211,7 @@ impl World {
         let json = serde_json::to_string(&snapshot).unwrap();
         self.endpoint = Endpoint::new(self.config.clone(), Secret([10; 16]), self.now);
         self.endpoint.restore(self.now, self.leg, serde_json::from_str(&json).unwrap());
-        self.wire.clear();
+        self.overlook();
         self.events.clear();
     }
 

@@ -63,7 +63,7 @@ fn an_answer_to_the_lost_invite_is_taken_down_whenever_it_comes() {
             w.end();
         }
         w.pass(wait * SECOND);
-        w.wire.clear();
+        w.overlook();
         let ok = answer(&invite, 200, "late", &with_sdp("Contact: <sip:bob@198.51.100.9>\r\n"));
         w.receive(&ok);
         if !ended {

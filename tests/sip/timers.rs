@@ -21,7 +21,7 @@ fn an_answer_after_the_timeout_is_still_taken_down() {
     let mut w = World::new();
     let invite = w.invite();
     w.pass(33 * SECOND);
-    w.wire.clear();
+    w.overlook();
     assert_eq!(w.event(), LegEvent::Lost(Loss::Timeout));
     w.receive(&answer(&invite, 200, "late", &with_sdp("Contact: <sip:bob@198.51.100.9>\r\n")));
     w.sent("ACK ");
@@ -37,7 +37,7 @@ fn a_phone_that_says_after_the_timeout_that_it_rings_is_cancelled() {
     let mut w = World::new();
     let invite = w.invite();
     w.pass(33 * SECOND);
-    w.wire.clear();
+    w.overlook();
     assert_eq!(w.event(), LegEvent::Lost(Loss::Timeout));
     w.receive(&answer(&invite, 180, "late", ""));
     let cancel = w.sent("CANCEL ");

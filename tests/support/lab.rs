@@ -71,6 +71,13 @@ pub struct Settings {
     pub user_phone: SocketAddr,
     /// Where every other call goes: leg B's phone.
     pub destination: SocketAddr,
+    /// `udp`, `tcp` or `tls`; the server listens on all that are used here.
+    pub user_transport: &'static str,
+    pub destination_transport: &'static str,
+    /// The lines of `[tls]`; empty without TLS.
+    pub tls: String,
+    /// More lines of the destination's `[[trunk]]`.
+    pub carrier: String,
     pub media_timeout_seconds: u32,
     pub failure_tone_seconds: u32,
     pub confirm_timeout_seconds: u32,
@@ -101,6 +108,10 @@ impl Settings {
             address,
             user_phone: (user, 5060).into(),
             destination: (destination, 5060).into(),
+            user_transport: "udp",
+            destination_transport: "udp",
+            tls: String::new(),
+            carrier: String::new(),
             media_timeout_seconds: 60,
             failure_tone_seconds: 0,
             confirm_timeout_seconds: 3,
@@ -130,6 +141,16 @@ impl Settings {
         (IpAddr::V4(self.address), 5060).into()
     }
 
+    /// `[sip] listen`: UDP always, and what the trunks need.
+    fn listeners(&self) -> String {
+        let address = self.address;
+        let needs = |transport| [self.user_transport, self.destination_transport].contains(&transport);
+        let mut listeners = vec![format!("\"udp:{address}:5060\"")];
+        listeners.extend(needs("tcp").then(|| format!("\"tcp:{address}:5060\"")));
+        listeners.extend(needs("tls").then(|| format!("\"tls:{address}:5061\"")));
+        listeners.join(", ")
+    }
+
     /// Both trunks have credentials; a phone that never challenges never sees them.
     pub fn config(&self) -> String {
         let Self { address, user_phone, destination, media_ports, .. } = self;
@@ -144,7 +165,9 @@ key_sha256 = "{admin_key}"
 [store]
 {store}
 [sip]
-listen = ["udp:{sip}"]
+listen = [{listeners}]
+[tls]
+{tls}
 [media]
 address = "{address}"
 ports = "{media_ports}"
@@ -157,13 +180,14 @@ confirm_timeout_seconds = {confirm_timeout}
 drain_deadline_seconds = {drain_deadline}
 [[trunk]]
 name = "phones"
-uri = "sip:{user_phone};transport=udp"
+uri = "sip:{user_phone};transport={user_transport}"
 prefixes = ["+1415"]
 {credentials}
 [[trunk]]
 name = "carrier"
-uri = "sip:{destination};transport=udp"
+uri = "sip:{destination};transport={destination_transport}"
 {credentials}
+{carrier}
 [[price]]
 prefix = "+1"
 {price}
@@ -189,7 +213,11 @@ scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
 "#,
             api = self.api(),
             admin = self.admin(),
-            sip = self.sip(),
+            listeners = self.listeners(),
+            tls = self.tls,
+            user_transport = self.user_transport,
+            destination_transport = self.destination_transport,
+            carrier = self.carrier,
             store = self.store,
             price = self.price,
             media_timeout = self.media_timeout_seconds,

@@ -40,6 +40,11 @@ impl Outcome {
 impl Sipp {
     /// Starts the phone on UDP port 5060 of `address`. `limit` ends a scenario that does not end.
     pub fn start(scenario: &str, address: Ipv4Addr, folder: &Path, limit: Duration) -> Self {
+        Self::start_on("udp", scenario, address, folder, limit)
+    }
+
+    /// The same on `udp` or `tcp`.
+    pub fn start_on(transport: &str, scenario: &str, address: Ipv4Addr, folder: &Path, limit: Duration) -> Self {
         require_tool("sipp", "sip-tester");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sipp-scenarios/{scenario}.xml"));
         assert!(file.is_file(), "no scenario {scenario}");
@@ -52,6 +57,7 @@ impl Sipp {
             .args(["-i", &address.to_string(), "-p", "5060", "-mi", &address.to_string(), "-m", "1"])
             .args(["-timeout", &limit.as_secs().to_string(), "-timeout_error", "-nostdin", "-skip_rlimit"])
             .args(["-trace_msg", "-message_file", "messages.log", "-trace_err", "-error_file", "errors.log"])
+            .args(["-t", if transport == "tcp" { "t1" } else { "u1" }])
             .args(retransmissions(&file))
             .env("TERM", "xterm") // SIPp draws its screen even when nobody looks
             .current_dir(&folder)
@@ -61,15 +67,17 @@ impl Sipp {
             .spawn()
             .expect("sipp starts");
         let phone = Self { scenario: scenario.to_owned(), folder, child };
-        phone.wait_until_listening(address);
+        phone.wait_until_listening(transport, address);
         phone
     }
 
     /// The kernel lists the socket as soon as SIPp has bound it, in the list of the thread's own machine.
-    fn wait_until_listening(&self, address: Ipv4Addr) {
+    fn wait_until_listening(&self, transport: &str, address: Ipv4Addr) {
         let hex = format!("{:08X}:{:04X}", u32::from_le_bytes(address.octets()), 5060);
         let bound = || {
-            fs::read_to_string("/proc/thread-self/net/udp").is_ok_and(|sockets| sockets.contains(&hex)).then_some(())
+            fs::read_to_string(format!("/proc/thread-self/net/{transport}"))
+                .is_ok_and(|sockets| sockets.contains(&hex))
+                .then_some(())
         };
         assert!(poll(Duration::from_secs(10), bound).is_some(), "SIPp does not listen: {}", self.read("errors.log"));
     }

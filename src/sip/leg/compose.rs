@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Facts;
 use super::dialog::Dialog;
-use crate::config::Trunk;
+use super::way::{MOST_UDP_BYTES, Way};
+use crate::config::{Transport, Trunk};
 use crate::leg::Cause;
 use crate::model::E164;
 use crate::sip::ident::Token;
@@ -61,18 +62,39 @@ impl Display for TrunkHost<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.host)?;
         match self.0.target.port() {
-            5060 => Ok(()),
+            port if port == self.0.transport.default_port() => Ok(()),
             port => write!(f, ":{port}"),
         }
     }
 }
 
-/// A number at the trunk: the Request-URI and To of an INVITE.
+/// A number at the trunk: To, and without a transport, which a To may not name (RFC 3261 §19.1.1).
 struct Callee<'a>(&'a Facts);
+
+/// The same in a Request-URI.
+struct Target<'a>(&'a Facts);
+
+impl Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Callee(self.0), Over(self.0.trunk.transport))
+    }
+}
 
 impl Display for Callee<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sip:{}@{};user=phone", &*self.0.to.text(), TrunkHost(&self.0.trunk))
+    }
+}
+
+/// A URI's parameter that names the transport, unless that is the usual one (RFC 3261 §19.1.1).
+pub struct Over(pub Transport);
+
+impl Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Transport::Udp => Ok(()),
+            other => write!(f, ";transport={}", other.as_str()),
+        }
     }
 }
 
@@ -87,6 +109,7 @@ impl Display for Shown<'_> {
 
 /// What tells the requests of a leg apart.
 struct Head<'a> {
+    way: Way,
     method: Method,
     cseq: u32,
     branch: Token,
@@ -97,15 +120,31 @@ struct Head<'a> {
 }
 
 impl Facts {
+    /// The INVITE, and the way that is wide enough for it.
     pub fn invite(
         &self,
         cseq: u32,
         authorization: Option<&Authorization>,
         product: &str,
         offer: &[u8],
+    ) -> Option<(Way, Bytes)> {
+        let usual = self.invite_by(Way::Usual, cseq, authorization, product, offer)?;
+        if self.detour.is_none() || usual.len() <= MOST_UDP_BYTES {
+            return Some((Way::Usual, usual));
+        }
+        Some((Way::Large, self.invite_by(Way::Large, cseq, authorization, product, offer)?))
+    }
+
+    pub fn invite_by(
+        &self,
+        way: Way,
+        cseq: u32,
+        authorization: Option<&Authorization>,
+        product: &str,
+        offer: &[u8],
     ) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        let head = Head { method: Method::Invite, cseq, branch, dialog: None, to_tag: None, authorization };
+        let head = Head { way, method: Method::Invite, cseq, branch, dialog: None, to_tag: None, authorization };
         let mut buffer = BytesMut::with_capacity(USUAL_BYTES);
         let mut writer = self.start(&mut buffer, &head);
         self.contact(&mut writer);
@@ -119,27 +158,35 @@ impl Facts {
     }
 
     /// The ACK of a response of 300 or more: part of its INVITE's transaction (RFC 3261 §17.1.1.3).
-    pub fn ack_failure(&self, cseq: u32, to_tag: Option<&str>, auth: Option<&Authorization>) -> Option<Bytes> {
+    pub fn ack_failure(
+        &self,
+        way: Way,
+        cseq: u32,
+        to_tag: Option<&str>,
+        authorization: Option<&Authorization>,
+    ) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        self.bare(&Head { method: Method::Ack, cseq, branch, dialog: None, to_tag, authorization: auth })
+        self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog: None, to_tag, authorization })
     }
 
     /// RFC 3261 §9.1: as its INVITE, whose branch it carries.
-    pub fn cancel(&self, cseq: u32) -> Option<Bytes> {
+    pub fn cancel(&self, way: Way, cseq: u32) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        self.bare(&Head { method: Method::Cancel, cseq, branch, dialog: None, to_tag: None, authorization: None })
+        self.bare(&Head { way, method: Method::Cancel, cseq, branch, dialog: None, to_tag: None, authorization: None })
     }
 
     /// The ACK of a 2xx: a transaction of its own (RFC 3261 §13.2.2.4), the same bytes each time.
     pub fn ack(&self, dialog: &Dialog, authorization: Option<&Authorization>) -> Option<Bytes> {
         let cseq = dialog.invite_cseq;
         let branch = Token::derive(self.secret, "ack", &[&cseq.to_be_bytes(), dialog.remote_tag.as_bytes()]);
-        self.bare(&Head { method: Method::Ack, cseq, branch, dialog: Some(dialog), to_tag: None, authorization })
+        let (way, dialog) = (Way::Usual, Some(dialog));
+        self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog, to_tag: None, authorization })
     }
 
     pub fn bye(&self, dialog: &Dialog, cseq: u32, cause: Cause, auth: Option<&Authorization>) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        let head = Head { method: Method::Bye, cseq, branch, dialog: Some(dialog), to_tag: None, authorization: auth };
+        let (way, dialog) = (Way::Usual, Some(dialog));
+        let head = Head { way, method: Method::Bye, cseq, branch, dialog, to_tag: None, authorization: auth };
         let mut buffer = BytesMut::with_capacity(USUAL_BYTES / 2);
         let mut writer = self.start(&mut buffer, &head);
         // RFC 3326 §2.
@@ -154,12 +201,12 @@ impl Facts {
 
     /// The Request-URI of a request within `dialog`, or of the INVITE.
     pub fn request_uri(&self, dialog: Option<&Dialog>) -> String {
-        dialog.and_then(Dialog::request_uri).map_or_else(|| Callee(self).to_string(), str::to_owned)
+        dialog.and_then(Dialog::request_uri).map_or_else(|| Target(self).to_string(), str::to_owned)
     }
 
     pub fn contact(&self, writer: &mut Writer<'_>) {
-        let uri = Shown(self.shown, self.sent_by.into());
-        writer.header(HeaderName::Contact, Address { display: None, uri, tag: None });
+        let (shown, over) = (Shown(self.shown, self.sent_by.into()), Over(self.flow.transport));
+        writer.header(HeaderName::Contact, format_args!("<{shown}{over}>"));
     }
 
     fn bare(&self, head: &Head<'_>) -> Option<Bytes> {
@@ -170,11 +217,16 @@ impl Facts {
     fn start<'b>(&self, buffer: &'b mut BytesMut, head: &Head<'_>) -> Writer<'b> {
         let mut writer = match head.dialog.and_then(Dialog::request_uri) {
             Some(uri) => Writer::request(buffer, head.method, uri),
-            None => Writer::request(buffer, head.method, Callee(self)),
+            None => Writer::request(buffer, head.method, Target(self)),
         };
         // RFC 3261 §17.2.3: without a dialog it belongs to the INVITE's transaction, which its Via must match.
-        let sent_by = HostPort::from(if head.dialog.is_some() { self.sent_by } else { self.advertised });
-        writer.header(HeaderName::Via, format_args!("SIP/2.0/UDP {sent_by};branch={};rport", Branch(head.branch)));
+        let (transport, sent_by) = match (head.way, self.detour) {
+            (Way::Large, Some(detour)) => (detour.flow.transport, detour.sent_by),
+            (Way::Usual | Way::Large, _) if head.dialog.is_some() => (self.flow.transport, self.sent_by),
+            (Way::Usual | Way::Large, _) => (self.flow.transport, self.advertised),
+        };
+        let (via, sent_by, branch) = (transport.as_via(), HostPort::from(sent_by), Branch(head.branch));
+        writer.header(HeaderName::Via, format_args!("SIP/2.0/{via} {sent_by};branch={branch};rport"));
         writer.header(HeaderName::MaxForwards, MAX_FORWARDS);
         let from = Shown(self.shown, self.advertised.ip().into());
         writer.header(HeaderName::From, format_args!("<{from}>;tag={}", self.local_tag));

@@ -31,20 +31,21 @@ pub struct Dialog {
 
 impl Dialog {
     /// RFC 3261 §12.1.2: the dialog that a 2xx to our INVITE makes.
-    pub fn of_response(response: &Message<'_>) -> Self {
+    /// `secure`: the trunk is on TLS, where a peer may name itself by sips: (RFC 3261 §12.1.1).
+    pub fn of_response(response: &Message<'_>, secure: bool) -> Self {
         Self {
             remote_tag: response.to.tag().unwrap_or_default().into(),
             invite_cseq: response.cseq.number,
             acknowledged: false,
             remote_cseq: None,
-            remote_target: target(response.contact),
-            route_set: route_set(response).unwrap_or_default(),
+            remote_target: target(response.contact, secure),
+            route_set: route_set(response, secure).unwrap_or_default(),
         }
     }
 
     /// RFC 3261 §12.2.1.2: a target refresh moves the remote target and nothing else.
-    pub fn refresh_target(&mut self, message: &Message<'_>) {
-        if let Some(target) = target(message.contact) {
+    pub fn refresh_target(&mut self, message: &Message<'_>, secure: bool) {
+        if let Some(target) = target(message.contact, secure) {
             self.remote_target = Some(target);
         }
     }
@@ -75,35 +76,37 @@ fn is_loose(uri: &str) -> bool {
     Uri::parse(uri).is_ok_and(|uri| uri.param("lr").is_some())
 }
 
-/// A URI that may stand in a request of ours: no embedded headers (RFC 3261 §19.1.1), no TLS towards
-/// this trunk, and nothing that the outgoing guard cannot read, or no BYE could be sent.
-fn usable(uri: Uri<'_>) -> Option<Box<str>> {
-    let readable = is_plain(uri) && uri.text.len() <= MAX_URI_BYTES && guard::reads_uri(uri.text);
+/// A URI that may stand in a request of ours: no embedded headers (RFC 3261 §19.1.1), no sips: towards a trunk
+/// without TLS, and nothing that the outgoing guard cannot read, or no BYE could be sent.
+fn usable(uri: Uri<'_>, secure: bool) -> Option<Box<str>> {
+    let readable = is_plain(uri, secure) && uri.text.len() <= MAX_URI_BYTES && guard::reads_uri(uri.text);
     readable.then(|| uri.text.into())
 }
 
-fn is_plain(uri: Uri<'_>) -> bool {
-    uri.scheme == Scheme::Sip && uri.headers.is_none()
+fn is_plain(uri: Uri<'_>, secure: bool) -> bool {
+    let scheme = uri.scheme == Scheme::Sip || (secure && uri.scheme == Scheme::Sips);
+    scheme && uri.headers.is_none()
 }
 
 /// The peer's Contact; one that is not usable as it is, without its parameters. The trunk knows the
 /// dialog by its tags.
-fn target(contact: Option<NameAddr<'_>>) -> Option<Box<str>> {
+fn target(contact: Option<NameAddr<'_>>, secure: bool) -> Option<Box<str>> {
     let uri = contact?.uri;
-    usable(uri).or_else(|| {
-        let host = HostPort { host: uri.host.filter(|_| is_plain(uri))?, port: uri.port };
+    usable(uri, secure).or_else(|| {
+        let host = HostPort { host: uri.host.filter(|_| is_plain(uri, secure))?, port: uri.port };
+        let scheme = if uri.scheme == Scheme::Sips { "sips" } else { "sip" };
         let bare = match uri.user {
-            Some(user) => format!("sip:{user}@{host}"),
-            None => format!("sip:{host}"),
+            Some(user) => format!("{scheme}:{user}@{host}"),
+            None => format!("{scheme}:{host}"),
         };
-        usable(Uri::parse(&bare).ok()?)
+        usable(Uri::parse(&bare).ok()?, secure)
     })
 }
 
 /// RFC 3261 §12.1.2: Record-Route from the last to the first.
-fn route_set(response: &Message<'_>) -> Option<Box<[Box<str>]>> {
+fn route_set(response: &Message<'_>, secure: bool) -> Option<Box<[Box<str>]>> {
     let routes = response.addresses(HeaderName::RecordRoute).take(MAX_ROUTES + 1);
-    let mut routes: Vec<_> = routes.map(|address| usable(address.ok()?.uri)).collect::<Option<_>>()?;
+    let mut routes: Vec<_> = routes.map(|address| usable(address.ok()?.uri, secure)).collect::<Option<_>>()?;
     if routes.len() > MAX_ROUTES {
         return None;
     }

@@ -1,7 +1,5 @@
 //! The server transactions of a leg (RFC 3261 §17.2).
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 
 use super::{Context, Facts, Leg};
@@ -22,7 +20,8 @@ pub struct Packet<'a, 'b> {
     pub message: &'a Message<'b>,
     pub method: Method,
     pub bytes: &'a [u8],
-    pub source: SocketAddr,
+    /// It came on.
+    pub flow: Flow,
 }
 
 #[derive(Debug)]
@@ -32,7 +31,9 @@ pub struct Inbound {
     machine: Machine,
     /// The last response, and where it goes.
     response: Bytes,
-    destination: SocketAddr,
+    destination: Flow,
+    /// Where it goes when that connection is lost (RFC 3261 §18.2.2).
+    otherwise: Flow,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +97,7 @@ impl Leg {
 
     /// A new request gets a transaction, or 503 when there is no room for one.
     pub(super) fn admit(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) -> bool {
+        self.inbound.retain(|i| !i.is_terminated());
         if self.inbound.len() >= MAX_INBOUND && packet.method == Method::Bye {
             // The end of a dialog is never refused.
             self.inbound.remove(0);
@@ -104,12 +106,14 @@ impl Leg {
             self.respond_stateless(packet, 503, cx);
             return false;
         }
-        let machine = match packet.method {
-            Method::Invite => Machine::Invite(InviteServer::start()),
-            _ => Machine::Other(Server::start()),
+        let Packet { message, method, flow, .. } = packet;
+        let reliable = flow.transport.is_reliable();
+        let machine = match method {
+            Method::Invite => Machine::Invite(InviteServer::start(reliable)),
+            _ => Machine::Other(Server::start(reliable)),
         };
-        let destination = reply::destination(&packet.message.via, packet.source);
-        self.inbound.push(Inbound { key, method: packet.method, machine, response: Bytes::new(), destination });
+        let (destination, otherwise) = (reply::destination(&message.via, flow), reply::otherwise(&message.via, flow));
+        self.inbound.push(Inbound { key, method, machine, response: Bytes::new(), destination, otherwise });
         true
     }
 
@@ -127,7 +131,7 @@ impl Leg {
         body: Option<(&str, &[u8])>,
         cx: &mut Context<'_>,
     ) {
-        let Some(response) = reply::write(packet.message, packet.source, status, self.facts.local_tag, more, body)
+        let Some(response) = reply::write(packet.message, packet.flow.remote, status, self.facts.local_tag, more, body)
         else {
             return cx.noise(NoiseKind::Malformed);
         };
@@ -140,9 +144,9 @@ impl Leg {
     /// An answer that is not remembered: a retransmitted request gets the same one again.
     pub(super) fn respond_stateless(&mut self, packet: Packet<'_, '_>, status: u16, cx: &mut Context<'_>) {
         let tag = self.facts.local_tag;
-        if let Some(bytes) = reply::write(packet.message, packet.source, status, tag, |_| {}, None) {
+        if let Some(bytes) = reply::write(packet.message, packet.flow.remote, status, tag, |_| {}, None) {
             self.signal(true, super::summary(status), cx);
-            self.send_response(bytes, reply::destination(&packet.message.via, packet.source), cx);
+            self.send_response(bytes, reply::destination(&packet.message.via, packet.flow), cx);
         }
     }
 
@@ -177,8 +181,18 @@ impl Leg {
         }
     }
 
-    fn send_response(&self, bytes: Bytes, remote: SocketAddr, cx: &mut Context<'_>) {
-        let flow = Flow { remote, ..self.facts.flow };
+    /// What is still to be answered on a connection that is lost, is answered on another.
+    pub(super) fn answer_elsewhere(&mut self, lost: Flow, cx: &mut Context<'_>) {
+        for index in 0..self.inbound.len() {
+            let inbound = &mut self.inbound[index];
+            if inbound.destination == lost {
+                inbound.destination = inbound.otherwise;
+                self.serve(index, ServerInput::Disconnected, cx);
+            }
+        }
+    }
+
+    fn send_response(&self, bytes: Bytes, flow: Flow, cx: &mut Context<'_>) {
         cx.out.push(EndpointAction::Transmit { leg: Some(self.facts.id), flow, bytes, request: false });
     }
 }

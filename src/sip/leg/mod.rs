@@ -31,11 +31,13 @@ mod offer;
 mod snapshot;
 mod uac;
 mod uas;
+mod way;
 
-pub use compose::{ALLOW, Branch, TrunkHost};
+pub use compose::{ALLOW, Branch, Over, TrunkHost};
 pub use inbound::Packet;
 pub use known::Known;
 pub use snapshot::LegSnapshot;
+pub use way::{Detour, Way};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,6 +71,8 @@ pub struct Facts {
     /// Every message of the leg takes this way, whatever Contact or Record-Route say: a peer names
     /// URIs, never addresses that we send to (hostile.md). And nothing is heard that comes another way.
     pub flow: Flow,
+    /// For requests that are too long for it.
+    pub detour: Option<Detour>,
     /// Our address as the INVITE named it, in its Via and From. CANCEL repeats it (RFC 3261 §9.1), also from
     /// another node.
     pub advertised: SocketAddr,
@@ -92,9 +96,10 @@ impl Facts {
         shown: E164,
     ) -> Self {
         let flow = Flow { transport: trunk.transport, local, remote: trunk.target };
+        let detour = None;
         let call_id = Token::derive(secret, "call-id", &[]);
         let local_tag = Token::derive(secret, "tag", &[]);
-        Self { id, secret, trunk, flow, advertised, sent_by: advertised, to, shown, call_id, local_tag }
+        Self { id, secret, trunk, flow, detour, advertised, sent_by: advertised, to, shown, call_id, local_tag }
     }
 }
 
@@ -153,6 +158,7 @@ enum Phase {
 struct Invite {
     cseq: u32,
     branch: Token,
+    way: Way,
     transaction: InviteClient,
     /// While it may have to be sent again.
     bytes: Bytes,
@@ -168,6 +174,7 @@ struct Invite {
 struct Request {
     cseq: u32,
     branch: Token,
+    way: Way,
     transaction: Client,
     bytes: Bytes,
     kind: RequestKind,
@@ -355,9 +362,10 @@ impl Leg {
         self.strays.iter().position(is).map(Which::Stray)
     }
 
-    fn send_request(&self, bytes: Bytes, method: &'static str, cx: &mut Context<'_>) {
+    fn send_request(&self, bytes: Bytes, way: Way, method: &'static str, cx: &mut Context<'_>) {
         self.signal(true, Arc::from(method), cx);
-        cx.out.push(EndpointAction::Transmit { leg: Some(self.facts.id), flow: self.facts.flow, bytes, request: true });
+        let flow = self.facts.flow(way);
+        cx.out.push(EndpointAction::Transmit { leg: Some(self.facts.id), flow, bytes, request: true });
     }
 
     fn signal(&self, sent: bool, summary: Arc<str>, cx: &mut Context<'_>) {

@@ -6,7 +6,6 @@
 //!                      after 200ms└ RefuseOffer ─▶ 488, the session as it was
 //! ```
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use super::{Context, Leg, Which};
 use crate::leg::{Cause, LegEvent, Loss, T2};
 use crate::model::Timestamp;
 use crate::sdp::Description;
+use crate::sip::Flow;
 use crate::sip::ident::Token;
 use crate::sip::transaction::{Due, Retransmission};
 use crate::sip::wire::{HeaderName, Message, Method, Writer};
@@ -32,7 +32,7 @@ pub struct PeerOffer {
     method: Method,
     /// The request itself; its response repeats some of it.
     request: Bytes,
-    source: SocketAddr,
+    flow: Flow,
     /// The peer asks us to offer.
     offerless: bool,
     /// When 100 is due; `None` for UPDATE and after it was sent.
@@ -76,8 +76,8 @@ impl Leg {
     ) {
         let trying = (packet.method == Method::Invite).then(|| cx.now + TRYING);
         let request = Bytes::copy_from_slice(packet.bytes);
-        let (method, source, offerless) = (packet.method, packet.source, offer.is_none());
-        self.peer_offer = Some(PeerOffer { key, method, request, source, offerless, trying });
+        let (method, flow, offerless) = (packet.method, packet.flow, offer.is_none());
+        self.peer_offer = Some(PeerOffer { key, method, request, flow, offerless, trying });
         self.tell(LegEvent::Offer(offer), cx);
     }
 
@@ -157,6 +157,6 @@ impl Leg {
 
 impl PeerOffer {
     fn packet<'a, 'b>(&'a self, message: &'a Message<'b>) -> Packet<'a, 'b> {
-        Packet { message, method: self.method, bytes: &self.request, source: self.source }
+        Packet { message, method: self.method, bytes: &self.request, flow: self.flow }
     }
 }

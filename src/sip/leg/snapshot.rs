@@ -12,10 +12,12 @@ use smallvec::SmallVec;
 
 use super::compose::Authorization;
 use super::dialog::Dialog;
+use super::way::{Detour, Way};
 use super::{Facts, Invite, Leg, Phase};
 use crate::config::{Listener, Trunk};
 use crate::model::{E164, LegId, Secret};
 use crate::sip::Flow;
+use crate::sip::route::listener_of;
 use crate::sip::transaction::InviteClient;
 
 /// CSeq numbers that a leg may use after a snapshot without another one: many more than it can.
@@ -59,6 +61,9 @@ enum PhaseSnapshot {
 struct InviteSnapshot {
     cseq: u32,
     pending: bool,
+    /// Too long for UDP.
+    #[serde(default)]
+    large: bool,
     authorization: Option<Authorization>,
 }
 
@@ -90,6 +95,7 @@ impl Leg {
         let invite = |i: &Invite| InviteSnapshot {
             cseq: i.cseq,
             pending: i.transaction.is_pending(),
+            large: i.way == Way::Large,
             authorization: i.authorization.clone(),
         };
         LegSnapshot {
@@ -124,13 +130,15 @@ impl Leg {
         }
     }
 
-    /// `trunk` is the one that the snapshot names, `listener` our end of the way to it: the one of the
-    /// snapshot's flow, or another where that was a socket of another node.
-    pub fn restore(id: LegId, trunk: Arc<Trunk>, listener: Option<Listener>, snapshot: LegSnapshot) -> Self {
+    /// `trunk` is the one that the snapshot names. Our end of the way to it is the one of the snapshot's flow, or
+    /// another of `listeners` where that was a socket of another node.
+    pub fn restore(id: LegId, trunk: Arc<Trunk>, listeners: &[Listener], snapshot: LegSnapshot) -> Self {
         let LegSnapshot { secret, flow, advertised, to, shown, .. } = snapshot;
+        let listener = listener_of(listeners, flow);
         let (local, sent_by) = listener.map_or((flow.local, advertised), |l| (l.local, l.advertised));
         let facts = Facts::new(id, secret, trunk, local, advertised, to, shown);
-        let mut leg = Leg::new(Facts { sent_by, ..facts });
+        let detour = Detour::beside(listeners, facts.flow);
+        let mut leg = Leg::new(Facts { sent_by, detour, ..facts });
         leg.cseq = snapshot.cseq_block_end;
         leg.early = snapshot.early;
         leg.dialog = snapshot.dialog;
@@ -150,7 +158,8 @@ impl Leg {
 
     fn restore_invites(&mut self, phase: PhaseSnapshot, known: &[InviteSnapshot]) {
         for invite in known {
-            self.restore_invite(invite.cseq, invite.pending, invite.authorization.clone());
+            let way = if invite.large { Way::Large } else { Way::Usual };
+            self.restore_invite(invite.cseq, way, invite.pending, invite.authorization.clone());
         }
         match phase {
             // With credentials, challenges may have been answered after the snapshot.
@@ -159,21 +168,22 @@ impl Leg {
                 let first = known.last().map_or(1, |last| last.cseq + 1);
                 let most = if challenged { MOST_INVITES } else { 1 };
                 for cseq in first..=most {
-                    self.restore_invite(cseq, true, None);
+                    self.restore_invite(cseq, Way::Usual, true, None);
                 }
             }
             PhaseSnapshot::Answered | PhaseSnapshot::Confirmed | PhaseSnapshot::Over => {}
         }
     }
 
-    fn restore_invite(&mut self, cseq: u32, pending: bool, authorization: Option<Authorization>) {
-        let mut transaction = InviteClient::resume();
+    fn restore_invite(&mut self, cseq: u32, way: Way, pending: bool, authorization: Option<Authorization>) {
+        let mut transaction = InviteClient::resume(self.facts.flow(way).transport.is_reliable());
         if !pending {
             transaction.terminate();
         }
         self.invites.push(Invite {
             cseq,
             branch: self.facts.branch(cseq),
+            way,
             transaction,
             bytes: bytes::Bytes::new(),
             cancelled: false,

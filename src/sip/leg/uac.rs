@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::compose::{Authorization, Branch, SDP};
 use super::dialog::Dialog;
+use super::way::Way;
 use super::{Context, Invite, Leg, MAX_FORKS, Phase, Request, RequestKind, Which};
 use crate::events::{NoiseKind, Notice};
 use crate::guardrails::Permit;
@@ -140,7 +141,7 @@ impl Leg {
             return self.succeeded_again(which, cx);
         }
         self.invite_answered(status, cx);
-        let dialog = Dialog::of_response(response);
+        let dialog = Dialog::of_response(response, self.facts.is_secure());
         match self.phase {
             Phase::Calling => {
                 self.dialog = Some(dialog);
@@ -228,7 +229,10 @@ impl Leg {
         for index in 0..self.invites.len() {
             let invite = &mut self.invites[index];
             match invite.transaction.handle(cx.now, ClientInput::Timeout) {
-                ClientStep::Retransmit => self.send_request(self.invites[index].bytes.clone(), "INVITE", cx),
+                ClientStep::Retransmit => {
+                    let (bytes, way) = (invite.bytes.clone(), invite.way);
+                    self.send_request(bytes, way, "INVITE", cx);
+                }
                 ClientStep::Expired => {
                     invite.given_up = true;
                     self.invite_expired(cx);
@@ -241,8 +245,8 @@ impl Leg {
             let request = &mut self.requests[index];
             match request.transaction.handle(cx.now, ClientInput::Timeout) {
                 ClientStep::Retransmit => {
-                    let (bytes, name) = (request.bytes.clone(), request.kind.name());
-                    self.send_request(bytes, name, cx);
+                    let (bytes, way, name) = (request.bytes.clone(), request.way, request.kind.name());
+                    self.send_request(bytes, way, name, cx);
                 }
                 ClientStep::Expired => expired = true,
                 ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
@@ -269,19 +273,20 @@ impl Leg {
 
     fn send_invite(&mut self, authorization: Option<Authorization>, cx: &mut Context<'_>) {
         let cseq = self.next_cseq();
-        let Some(bytes) = self.facts.invite(cseq, authorization.as_ref(), cx.product, &self.offer) else {
+        let Some((way, bytes)) = self.facts.invite(cseq, authorization.as_ref(), cx.product, &self.offer) else {
             return self.lose(Loss::Transport, cx);
         };
         self.invites.push(Invite {
             cseq,
             branch: self.facts.branch(cseq),
-            transaction: InviteClient::start(cx.now),
+            way,
+            transaction: InviteClient::start(cx.now, self.facts.flow(way).transport.is_reliable()),
             bytes: bytes.clone(),
             cancelled: false,
             given_up: false,
             authorization,
         });
-        self.send_request(bytes, "INVITE", cx);
+        self.send_request(bytes, way, "INVITE", cx);
     }
 
     /// Cancels what may be cancelled now; the rest waits for its provisional response.
@@ -299,16 +304,17 @@ impl Leg {
         if std::mem::replace(&mut invite.cancelled, true) {
             return;
         }
-        let (cseq, branch) = (invite.cseq, invite.branch);
-        if let Some(bytes) = self.facts.cancel(cseq) {
-            self.start_request(cseq, branch, bytes, RequestKind::Cancel, cx);
+        let (cseq, way) = (invite.cseq, invite.way);
+        if let Some(bytes) = self.facts.cancel(way, cseq) {
+            self.start_request(cseq, way, bytes, RequestKind::Cancel, cx);
         }
     }
 
     fn send_ack_failure(&mut self, index: usize, to_tag: Option<&str>, cx: &mut Context<'_>) {
         let invite = &self.invites[index];
-        if let Some(bytes) = self.facts.ack_failure(invite.cseq, to_tag, invite.authorization.as_ref()) {
-            self.send_request(bytes, "ACK", cx);
+        let way = invite.way;
+        if let Some(bytes) = self.facts.ack_failure(way, invite.cseq, to_tag, invite.authorization.as_ref()) {
+            self.send_request(bytes, way, "ACK", cx);
         }
     }
 
@@ -319,7 +325,7 @@ impl Leg {
         let invite = self.invites.iter().find(|i| i.cseq == dialog.invite_cseq);
         let authorization = invite.and_then(|i| i.authorization.as_ref());
         if let Some(bytes) = self.facts.ack(dialog, authorization) {
-            self.send_request(bytes, "ACK", cx);
+            self.send_request(bytes, Way::Usual, "ACK", cx);
         }
     }
 
@@ -338,15 +344,15 @@ impl Leg {
         let cseq = self.next_cseq();
         let Some(dialog) = self.dialog(which) else { return };
         if let Some(bytes) = self.facts.bye(dialog, cseq, cause, authorization) {
-            let branch = self.facts.branch(cseq);
-            self.start_request(cseq, branch, bytes, RequestKind::Bye { dialog: which, cause, challenges }, cx);
+            self.start_request(cseq, Way::Usual, bytes, RequestKind::Bye { dialog: which, cause, challenges }, cx);
         }
     }
 
-    fn start_request(&mut self, cseq: u32, branch: Token, bytes: Bytes, kind: RequestKind, cx: &mut Context<'_>) {
-        let transaction = Client::start(cx.now);
-        self.requests.push(Request { cseq, branch, transaction, bytes: bytes.clone(), kind });
-        self.send_request(bytes, kind.name(), cx);
+    fn start_request(&mut self, cseq: u32, way: Way, bytes: Bytes, kind: RequestKind, cx: &mut Context<'_>) {
+        let branch = self.facts.branch(cseq);
+        let transaction = Client::start(cx.now, self.facts.flow(way).transport.is_reliable());
+        self.requests.push(Request { cseq, branch, way, transaction, bytes: bytes.clone(), kind });
+        self.send_request(bytes, way, kind.name(), cx);
     }
 }
 

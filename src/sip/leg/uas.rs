@@ -172,8 +172,9 @@ impl Leg {
             },
         };
         // RFC 3261 §12.2.2: both are target refresh requests.
+        let secure = self.facts.is_secure();
         if let Some(dialog) = &mut self.dialog {
-            dialog.refresh_target(message);
+            dialog.refresh_target(message, secure);
         }
         if bare_update {
             let facts = self.facts.clone();

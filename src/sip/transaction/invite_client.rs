@@ -10,13 +10,18 @@
 //!
 //! The last line is not in the RFC: a 2xx that comes after timer B or M is still told, since somebody
 //! must acknowledge it and end what it opened.
+//!
+//! On a reliable transport A waits for the connection to be lost, and D is zero.
 
 use super::{Class, ClientInput, ClientStep, Due, Retransmission};
 use crate::leg::LINGER;
 use crate::model::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InviteClient(State);
+pub struct InviteClient {
+    state: State,
+    reliable: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -32,22 +37,22 @@ enum State {
 
 impl InviteClient {
     /// The INVITE leaves now.
-    pub fn start(now: Timestamp) -> Self {
-        Self(State::Calling(Retransmission::start(now)))
+    pub fn start(now: Timestamp, reliable: bool) -> Self {
+        Self { state: State::Calling(Retransmission::on(now, reliable)), reliable }
     }
 
     /// An INVITE that a previous process sent, or may have sent: it is not sent again.
-    pub fn resume() -> Self {
-        Self(State::Proceeding)
+    pub fn resume(reliable: bool) -> Self {
+        Self { state: State::Proceeding, reliable }
     }
 
     pub fn is_calling(&self) -> bool {
-        matches!(self.0, State::Calling(_))
+        matches!(self.state, State::Calling(_))
     }
 
     /// No final response has come, and one may still come.
     pub fn is_pending(&self) -> bool {
-        match self.0 {
+        match self.state {
             State::Calling(_) | State::Proceeding => true,
             State::Completed(_) | State::Accepted(_) | State::Terminated => false,
         }
@@ -55,11 +60,11 @@ impl InviteClient {
 
     /// Gives up an INVITE that nobody answers.
     pub fn terminate(&mut self) {
-        self.0 = State::Terminated;
+        self.state = State::Terminated;
     }
 
     pub fn handle(&mut self, now: Timestamp, input: ClientInput) -> ClientStep {
-        match self.0 {
+        match self.state {
             State::Calling(sending) => self.calling(now, input, sending),
             State::Proceeding => self.proceeding(now, input),
             State::Completed(until) => self.completed(now, input, until),
@@ -69,7 +74,7 @@ impl InviteClient {
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        match self.0 {
+        match self.state {
             State::Calling(sending) => Some(sending.next_timeout()),
             State::Completed(until) | State::Accepted(until) => Some(until),
             State::Proceeding | State::Terminated => None,
@@ -79,15 +84,20 @@ impl InviteClient {
     fn calling(&mut self, now: Timestamp, input: ClientInput, mut sending: Retransmission) -> ClientStep {
         match input {
             ClientInput::Response(class) => self.answer(now, class),
+            ClientInput::Disconnected => {
+                sending.distrust(now);
+                self.state = State::Calling(sending);
+                ClientStep::Nothing
+            }
             // Timer A has no cap (RFC 3261 §17.1.1.2); timer B ends it.
             ClientInput::Timeout => match sending.poll(now, LINGER) {
                 Due::NotYet => ClientStep::Nothing,
                 Due::Again => {
-                    self.0 = State::Calling(sending);
+                    self.state = State::Calling(sending);
                     ClientStep::Retransmit
                 }
                 Due::End => {
-                    self.0 = State::Terminated;
+                    self.state = State::Terminated;
                     ClientStep::Expired
                 }
             },
@@ -97,7 +107,8 @@ impl InviteClient {
     fn proceeding(&mut self, now: Timestamp, input: ClientInput) -> ClientStep {
         match input {
             ClientInput::Response(class) => self.answer(now, class),
-            ClientInput::Timeout => ClientStep::Nothing,
+            // A final response finds us on a connection of the peer's (RFC 3261 §18.2.2).
+            ClientInput::Disconnected | ClientInput::Timeout => ClientStep::Nothing,
         }
     }
 
@@ -106,7 +117,7 @@ impl InviteClient {
             ClientInput::Response(Class::Failure) => ClientStep::Ack,
             // A fork of a proxy that does not wait for its best answer.
             ClientInput::Response(Class::Success) => ClientStep::Tell,
-            ClientInput::Response(Class::Provisional) => ClientStep::Nothing,
+            ClientInput::Response(Class::Provisional) | ClientInput::Disconnected => ClientStep::Nothing,
             ClientInput::Timeout => self.expire(now, until),
         }
     }
@@ -114,7 +125,9 @@ impl InviteClient {
     fn accepted(&mut self, now: Timestamp, input: ClientInput, until: Timestamp) -> ClientStep {
         match input {
             ClientInput::Response(Class::Success) => ClientStep::Tell,
-            ClientInput::Response(Class::Provisional | Class::Failure) => ClientStep::Nothing,
+            ClientInput::Response(Class::Provisional | Class::Failure) | ClientInput::Disconnected => {
+                ClientStep::Nothing
+            }
             ClientInput::Timeout => self.expire(now, until),
         }
     }
@@ -122,22 +135,25 @@ impl InviteClient {
     fn terminated(&mut self, input: ClientInput) -> ClientStep {
         match input {
             ClientInput::Response(Class::Success) => ClientStep::Tell,
-            ClientInput::Response(Class::Provisional | Class::Failure) | ClientInput::Timeout => ClientStep::Nothing,
+            ClientInput::Response(Class::Provisional | Class::Failure)
+            | ClientInput::Disconnected
+            | ClientInput::Timeout => ClientStep::Nothing,
         }
     }
 
     fn answer(&mut self, now: Timestamp, class: Class) -> ClientStep {
         match class {
             Class::Provisional => {
-                self.0 = State::Proceeding;
+                self.state = State::Proceeding;
                 ClientStep::Tell
             }
             Class::Success => {
-                self.0 = State::Accepted(now + LINGER);
+                self.state = State::Accepted(now + LINGER);
                 ClientStep::Tell
             }
             Class::Failure => {
-                self.0 = State::Completed(now + LINGER);
+                let state = if self.reliable { State::Terminated } else { State::Completed(now + LINGER) };
+                self.state = state;
                 ClientStep::AckAndTell
             }
         }
@@ -145,7 +161,7 @@ impl InviteClient {
 
     fn expire(&mut self, now: Timestamp, until: Timestamp) -> ClientStep {
         if now >= until {
-            self.0 = State::Terminated;
+            self.state = State::Terminated;
         }
         ClientStep::Nothing
     }
@@ -160,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_invite_is_sent_seven_times_in_all_and_expires_after_64_t1() {
-        let mut transaction = InviteClient::start(START);
+        let mut transaction = InviteClient::start(START, false);
         let mut sent = vec![];
         loop {
             let now = transaction.next_timeout().unwrap();
@@ -178,14 +194,14 @@ mod tests {
 
     #[test]
     fn a_provisional_response_stops_the_retransmission() {
-        let mut transaction = InviteClient::start(START);
+        let mut transaction = InviteClient::start(START, false);
         assert_eq!(transaction.handle(START, ClientInput::Response(Class::Provisional)), ClientStep::Tell);
         assert_eq!(transaction.next_timeout(), None);
     }
 
     #[test]
     fn a_failure_is_told_once_and_acknowledged_every_time() {
-        let mut transaction = InviteClient::start(START);
+        let mut transaction = InviteClient::start(START, false);
         let failure = ClientInput::Response(Class::Failure);
         assert_eq!(transaction.handle(START, failure), ClientStep::AckAndTell);
         assert_eq!(transaction.handle(START + T1, failure), ClientStep::Ack);
@@ -194,8 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn on_a_reliable_transport_it_is_sent_again_only_after_the_connection_was_lost() {
+        let mut transaction = InviteClient::start(START, true);
+        assert_eq!(transaction.next_timeout(), Some(START + LINGER));
+        transaction.handle(START, ClientInput::Disconnected);
+        assert_eq!(transaction.handle(START + T1, ClientInput::Timeout), ClientStep::Retransmit);
+        transaction.handle(START + T1, ClientInput::Response(Class::Provisional));
+        assert_eq!(transaction.handle(START + T1, ClientInput::Disconnected), ClientStep::Nothing);
+        assert_eq!(transaction.next_timeout(), None);
+        assert_eq!(transaction.handle(START + T1, ClientInput::Response(Class::Failure)), ClientStep::AckAndTell);
+        assert_eq!(transaction.next_timeout(), None);
+    }
+
+    #[test]
     fn every_success_is_told() {
-        let mut transaction = InviteClient::start(START);
+        let mut transaction = InviteClient::start(START, false);
         let success = ClientInput::Response(Class::Success);
         assert_eq!(transaction.handle(START, success), ClientStep::Tell);
         assert_eq!(transaction.handle(START + T1, success), ClientStep::Tell);

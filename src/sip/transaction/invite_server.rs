@@ -7,6 +7,8 @@
 //! Accepted    INVITE: nothing          ACK: tell                                 L: Terminated
 //! ```
 //!
+//! On a reliable transport G waits for the connection to be lost, and I is zero.
+//!
 //! In Accepted the transaction user sends the 2xx again until the ACK comes (RFC 3261 §13.3.1.4).
 
 use super::{Class, Due, Retransmission, ServerInput, ServerStep};
@@ -14,7 +16,10 @@ use crate::leg::{LINGER, T2, T4};
 use crate::model::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InviteServer(State);
+pub struct InviteServer {
+    state: State,
+    reliable: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -29,16 +34,16 @@ enum State {
 }
 
 impl InviteServer {
-    pub fn start() -> Self {
-        Self(State::Proceeding)
+    pub fn start(reliable: bool) -> Self {
+        Self { state: State::Proceeding, reliable }
     }
 
     pub fn is_terminated(&self) -> bool {
-        self.0 == State::Terminated
+        self.state == State::Terminated
     }
 
     pub fn handle(&mut self, now: Timestamp, input: ServerInput) -> ServerStep {
-        match self.0 {
+        match self.state {
             State::Proceeding => self.proceeding(now, input),
             State::Completed(sending) => self.completed(now, input, sending),
             State::Confirmed(until) => self.confirmed(now, input, until),
@@ -48,7 +53,7 @@ impl InviteServer {
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        match self.0 {
+        match self.state {
             State::Completed(sending) => Some(sending.next_timeout()),
             State::Confirmed(until) | State::Accepted(until) => Some(until),
             State::Proceeding | State::Terminated => None,
@@ -59,14 +64,14 @@ impl InviteServer {
         match input {
             ServerInput::Retransmission | ServerInput::Respond(Class::Provisional) => ServerStep::Send,
             ServerInput::Respond(Class::Success) => {
-                self.0 = State::Accepted(now + LINGER);
+                self.state = State::Accepted(now + LINGER);
                 ServerStep::Send
             }
             ServerInput::Respond(Class::Failure) => {
-                self.0 = State::Completed(Retransmission::start(now));
+                self.state = State::Completed(Retransmission::on(now, self.reliable));
                 ServerStep::Send
             }
-            ServerInput::Ack | ServerInput::Timeout => ServerStep::Nothing,
+            ServerInput::Ack | ServerInput::Disconnected | ServerInput::Timeout => ServerStep::Nothing,
         }
     }
 
@@ -74,18 +79,23 @@ impl InviteServer {
         match input {
             ServerInput::Retransmission => ServerStep::Send,
             ServerInput::Ack => {
-                self.0 = State::Confirmed(now + T4);
+                self.state = if self.reliable { State::Terminated } else { State::Confirmed(now + T4) };
+                ServerStep::Nothing
+            }
+            ServerInput::Disconnected => {
+                sending.distrust(now);
+                self.state = State::Completed(sending);
                 ServerStep::Nothing
             }
             ServerInput::Respond(_) => ServerStep::Nothing,
             ServerInput::Timeout => match sending.poll(now, T2) {
                 Due::NotYet => ServerStep::Nothing,
                 Due::Again => {
-                    self.0 = State::Completed(sending);
+                    self.state = State::Completed(sending);
                     ServerStep::Send
                 }
                 Due::End => {
-                    self.0 = State::Terminated;
+                    self.state = State::Terminated;
                     ServerStep::Nothing
                 }
             },
@@ -95,7 +105,9 @@ impl InviteServer {
     fn confirmed(&mut self, now: Timestamp, input: ServerInput, until: Timestamp) -> ServerStep {
         match input {
             ServerInput::Timeout => self.expire(now, until),
-            ServerInput::Retransmission | ServerInput::Ack | ServerInput::Respond(_) => ServerStep::Nothing,
+            ServerInput::Retransmission | ServerInput::Ack | ServerInput::Respond(_) | ServerInput::Disconnected => {
+                ServerStep::Nothing
+            }
         }
     }
 
@@ -103,13 +115,13 @@ impl InviteServer {
         match input {
             ServerInput::Ack => ServerStep::Tell,
             ServerInput::Timeout => self.expire(now, until),
-            ServerInput::Retransmission | ServerInput::Respond(_) => ServerStep::Nothing,
+            ServerInput::Retransmission | ServerInput::Respond(_) | ServerInput::Disconnected => ServerStep::Nothing,
         }
     }
 
     fn expire(&mut self, now: Timestamp, until: Timestamp) -> ServerStep {
         if now >= until {
-            self.0 = State::Terminated;
+            self.state = State::Terminated;
         }
         ServerStep::Nothing
     }
@@ -124,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_sent_until_its_ack() {
-        let mut transaction = InviteServer::start();
+        let mut transaction = InviteServer::start(false);
         assert_eq!(transaction.handle(START, ServerInput::Respond(Class::Failure)), ServerStep::Send);
         assert_eq!(transaction.handle(START + T1, ServerInput::Timeout), ServerStep::Send);
         assert_eq!(transaction.handle(START + T1, ServerInput::Retransmission), ServerStep::Send);
@@ -135,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_accepted_invite_absorbs_retransmissions_and_tells_the_ack() {
-        let mut transaction = InviteServer::start();
+        let mut transaction = InviteServer::start(false);
         assert_eq!(transaction.handle(START, ServerInput::Respond(Class::Success)), ServerStep::Send);
         assert_eq!(transaction.handle(START, ServerInput::Retransmission), ServerStep::Nothing);
         assert_eq!(transaction.handle(START, ServerInput::Ack), ServerStep::Tell);
@@ -145,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_nobody_acknowledges_ends_with_timer_h() {
-        let mut transaction = InviteServer::start();
+        let mut transaction = InviteServer::start(false);
         transaction.handle(START, ServerInput::Respond(Class::Failure));
         assert_eq!(transaction.handle(START + LINGER, ServerInput::Timeout), ServerStep::Nothing);
         assert!(transaction.is_terminated());

@@ -10,8 +10,12 @@
 //! Which message belongs to which machine is decided by the owner too: by branch, sent-by and method
 //! (§17.1.3, §17.2.3).
 //!
-//! Deliberately absent: timers. A deadline is part of the state that waits for it. Also absent: the
-//! shorter waits of reliable transports; every timer here is that of UDP.
+//! On a reliable transport nothing is sent again by itself, and what only waits for retransmissions (timers D, I,
+//! J, K) does not wait (§17.1.1.2, §17.2.1). When the connection that carried a request is lost, nobody knows
+//! whether the request arrived: then it is sent again on a new one, with the same branch, as over UDP, and a peer
+//! that has it already absorbs it.
+//!
+//! Deliberately absent: timers. A deadline is part of the state that waits for it.
 
 mod client;
 mod invite_client;
@@ -53,6 +57,8 @@ impl Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientInput {
     Response(Class),
+    /// The connection that carried the request is lost.
+    Disconnected,
     /// The time may have reached the machine's deadline.
     Timeout,
 }
@@ -82,6 +88,8 @@ pub enum ServerInput {
     Ack,
     /// The transaction user answers.
     Respond(Class),
+    /// The connection that carried the request is lost.
+    Disconnected,
     Timeout,
 }
 
@@ -98,7 +106,8 @@ pub enum ServerStep {
 /// A message that is sent again, at growing intervals, until something comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retransmission {
-    next: Timestamp,
+    /// `None` while the transport is trusted to deliver.
+    next: Option<Timestamp>,
     interval: Duration,
     end: Timestamp,
 }
@@ -114,7 +123,25 @@ pub enum Due {
 impl Retransmission {
     /// Sent now, again after T1, given up after 64·T1.
     pub fn start(now: Timestamp) -> Self {
-        Self { next: now + T1, interval: T1, end: now + LINGER }
+        Self { next: Some(now + T1), interval: T1, end: now + LINGER }
+    }
+
+    /// Sent now on a transport that delivers, given up after 64·T1.
+    pub fn once(now: Timestamp) -> Self {
+        Self { next: None, ..Self::start(now) }
+    }
+
+    /// By the transport.
+    fn on(now: Timestamp, reliable: bool) -> Self {
+        if reliable { Self::once(now) } else { Self::start(now) }
+    }
+
+    /// What was sent may be lost: again after T1, if it is not sent again anyway.
+    fn distrust(&mut self, now: Timestamp) {
+        if self.next.is_none() {
+            self.next = Some(now + T1);
+            self.interval = T1;
+        }
     }
 
     /// RFC 3261 §17.1.2.2: after a provisional response only every T2.
@@ -127,15 +154,15 @@ impl Retransmission {
         if now >= self.end {
             return Due::End;
         }
-        if now < self.next {
+        if self.next.is_none_or(|next| now < next) {
             return Due::NotYet;
         }
         self.interval = (self.interval * 2).min(cap);
-        self.next = now + self.interval;
+        self.next = Some(now + self.interval);
         Due::Again
     }
 
     pub fn next_timeout(&self) -> Timestamp {
-        self.next.min(self.end)
+        self.next.map_or(self.end, |next| next.min(self.end))
     }
 }

@@ -5,6 +5,8 @@
 //! Completed   request: send again                                    J: Terminated
 //! ```
 //!
+//! On a reliable transport J is zero.
+//!
 //! Deliberately absent: Proceeding. We answer every such request at once or, for an UPDATE whose offer
 //! the call must judge, with a final response only (RFC 4320 §4.1).
 
@@ -13,7 +15,10 @@ use crate::leg::LINGER;
 use crate::model::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Server(State);
+pub struct Server {
+    state: State,
+    reliable: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -24,16 +29,16 @@ enum State {
 }
 
 impl Server {
-    pub fn start() -> Self {
-        Self(State::Trying)
+    pub fn start(reliable: bool) -> Self {
+        Self { state: State::Trying, reliable }
     }
 
     pub fn is_terminated(&self) -> bool {
-        self.0 == State::Terminated
+        self.state == State::Terminated
     }
 
     pub fn handle(&mut self, now: Timestamp, input: ServerInput) -> ServerStep {
-        match self.0 {
+        match self.state {
             State::Trying => self.trying(now, input),
             State::Completed(until) => self.completed(now, input, until),
             State::Terminated => ServerStep::Nothing,
@@ -41,7 +46,7 @@ impl Server {
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        match self.0 {
+        match self.state {
             State::Completed(until) => Some(until),
             State::Trying | State::Terminated => None,
         }
@@ -50,12 +55,13 @@ impl Server {
     fn trying(&mut self, now: Timestamp, input: ServerInput) -> ServerStep {
         match input {
             ServerInput::Respond(Class::Success | Class::Failure) => {
-                self.0 = State::Completed(now + LINGER);
+                self.state = if self.reliable { State::Terminated } else { State::Completed(now + LINGER) };
                 ServerStep::Send
             }
             ServerInput::Respond(Class::Provisional)
             | ServerInput::Retransmission
             | ServerInput::Ack
+            | ServerInput::Disconnected
             | ServerInput::Timeout => ServerStep::Nothing,
         }
     }
@@ -64,10 +70,12 @@ impl Server {
         match input {
             ServerInput::Retransmission => ServerStep::Send,
             ServerInput::Timeout if now >= until => {
-                self.0 = State::Terminated;
+                self.state = State::Terminated;
                 ServerStep::Nothing
             }
-            ServerInput::Timeout | ServerInput::Ack | ServerInput::Respond(_) => ServerStep::Nothing,
+            ServerInput::Timeout | ServerInput::Ack | ServerInput::Respond(_) | ServerInput::Disconnected => {
+                ServerStep::Nothing
+            }
         }
     }
 }
@@ -79,7 +87,7 @@ mod tests {
     #[test]
     fn a_retransmitted_request_gets_the_same_answer_until_timer_j() {
         let start = Timestamp::from_millis(1_000);
-        let mut transaction = Server::start();
+        let mut transaction = Server::start(false);
         assert_eq!(transaction.handle(start, ServerInput::Retransmission), ServerStep::Nothing);
         assert_eq!(transaction.handle(start, ServerInput::Respond(Class::Success)), ServerStep::Send);
         assert_eq!(transaction.handle(start, ServerInput::Retransmission), ServerStep::Send);
