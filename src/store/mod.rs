@@ -208,6 +208,9 @@ pub struct Unfinished {
     pub organization: OrganizationId,
     pub record: CallRecord,
     pub snapshot: Bytes,
+    /// The last moment at which the process is known to have lived that had it: not one that took it up and died before
+    /// it had settled it.
+    pub last_alive: Option<Timestamp>,
 }
 
 /// All that a start finds: the calls to take up, and the last moment at which the store knows that

@@ -30,24 +30,16 @@ impl Switch {
     }
 
     fn take_up_all(&mut self, now: Timestamp, left: Left, recovered: Recovered, out: &mut Vec<Output>) {
-        let last_alive = recovered.last_alive.unwrap_or(now);
         for unfinished in recovered.calls {
             // One that is here already goes on as it is.
             if !self.calls.contains_key(&unfinished.call) {
-                self.take_up(now, last_alive, left, unfinished, out);
+                self.take_up(now, left, unfinished, out);
             }
         }
         self.run(now, out);
     }
 
-    fn take_up(
-        &mut self,
-        now: Timestamp,
-        last_alive: Timestamp,
-        left: Left,
-        unfinished: Unfinished,
-        out: &mut Vec<Output>,
-    ) {
+    fn take_up(&mut self, now: Timestamp, left: Left, unfinished: Unfinished, out: &mut Vec<Output>) {
         let id = unfinished.call;
         let Ok(kept) = serde_json::from_slice::<Kept>(&unfinished.snapshot) else {
             return out.push(Output::Notice(Notice::CallPoisoned { call: id, what: "its snapshot cannot be read" }));
@@ -59,6 +51,7 @@ impl Switch {
         }
         let told = Some(unfinished.record.status);
         let mut actions = Vec::new();
+        let last_alive = unfinished.last_alive.unwrap_or(now);
         let call = Call::restore(now, last_alive, kept.call, unfinished.record, &mut actions);
         if left == Left::Here {
             self.rest_ports(now, &call);

@@ -92,6 +92,7 @@ impl Store {
                 organization: commit.organization.clone(),
                 record: write.record,
                 snapshot: commit.snapshot.clone().or(before).unwrap(),
+                last_alive: None,
             });
         }
         committed
@@ -103,7 +104,8 @@ impl Store {
 
     /// What a take-over finds.
     fn recovered(&self, last_alive: Timestamp) -> Recovered {
-        Recovered { calls: self.call.iter().cloned().collect(), last_alive: Some(last_alive) }
+        let calls = self.call.iter().cloned().map(|call| Unfinished { last_alive: Some(last_alive), ..call });
+        Recovered { calls: calls.collect(), last_alive: Some(last_alive) }
     }
 }
 

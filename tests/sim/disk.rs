@@ -36,6 +36,8 @@ pub struct Row {
     pub reserved: Money,
     pub settled: bool,
     pub admitted: Timestamp,
+    /// When the process was last known to live that had it.
+    pub left_at: Option<Timestamp>,
 }
 
 /// A browser's token.
@@ -275,16 +277,16 @@ impl Disk {
     }
 
     /// What a start finds.
-    pub fn recover(&self) -> Recovered {
-        let unfinished = |(call, row): (&CallId, &Row)| {
+    pub fn recover(&mut self) -> Recovered {
+        let last_alive = self.tables.last_write;
+        let unfinished = |(call, row): (&CallId, &mut Row)| {
             let snapshot = row.snapshot.clone()?;
             let (organization, record) = (row.organization.clone(), row.record.clone());
-            Some(Unfinished { call: *call, organization, record, snapshot })
+            // That of the process that had it: whoever takes it up may die before it is settled.
+            row.left_at = row.left_at.or(last_alive);
+            Some(Unfinished { call: *call, organization, record, snapshot, last_alive: row.left_at })
         };
-        Recovered {
-            calls: self.tables.calls.iter().filter_map(unfinished).collect(),
-            last_alive: self.tables.last_write,
-        }
+        Recovered { calls: self.tables.calls.iter_mut().filter_map(unfinished).collect(), last_alive }
     }
 }
 
@@ -321,6 +323,7 @@ impl Tables {
                 reserved: write.reserved,
                 settled: false,
                 admitted: commit.at,
+                left_at: None,
             };
             self.calls.insert(commit.call, row);
             if let Some(IssuedToken { digest, expires_at, .. }) = commit.token {

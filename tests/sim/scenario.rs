@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use revbridge::model::{Confirm, Timestamp};
+use revbridge::config::Transport;
+use revbridge::model::{Confirm, Side, Timestamp};
 
 use crate::REGRESSIONS;
 use crate::browser::BrowserPlan;
@@ -31,6 +32,8 @@ pub struct Scenario {
     pub calls: Vec<CallPlan>,
     pub organizations: Vec<OrganizationPlan>,
     pub network: NetworkPlan,
+    /// Where a side's trunk is not on UDP.
+    pub streams: [Option<StreamPlan>; 2],
     pub disk: DiskPlan,
     pub media: MediaPlan,
     pub crashes: Vec<Crash>,
@@ -89,6 +92,16 @@ pub struct NetworkPlan {
     pub strangers: u64,
 }
 
+/// A trunk that is reached by connections.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamPlan {
+    pub transport: Transport,
+    /// Per mille of the messages with which their connection is cut.
+    pub cuts: u64,
+    /// Per mille of the attempts to connect that fail.
+    pub refuses: u64,
+}
+
 #[derive(Debug, Clone)]
 pub struct DiskPlan {
     pub latency: (Duration, Duration),
@@ -132,6 +145,7 @@ impl Scenario {
             calls: (0..calls).map(|_| CallPlan::new(rng, kind)).collect(),
             organizations: (0..2).map(|_| OrganizationPlan::new(rng)).collect(),
             network: NetworkPlan::new(rng, kind),
+            streams: [None; 2],
             disk: DiskPlan::new(rng, kind),
             media: MediaPlan {
                 open_fails: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 30]) },
@@ -150,6 +164,7 @@ impl Scenario {
             for crash in &mut world.crashes {
                 crash.elsewhere = rng.chance(300);
             }
+            world.streams = [(); 2].map(|()| rng.chance(300).then(|| StreamPlan::new(rng, kind)));
         }
         world
     }
@@ -160,7 +175,15 @@ impl Scenario {
     }
 
     pub fn is_lossless(&self) -> bool {
-        self.network.loss == 0
+        self.network.loss == 0 && self.streams.iter().flatten().all(|stream| stream.cuts + stream.refuses == 0)
+    }
+
+    pub fn transport(&self, side: Side) -> Transport {
+        self.stream(side).map_or(Transport::Udp, |stream| stream.transport)
+    }
+
+    pub fn stream(&self, side: Side) -> Option<StreamPlan> {
+        self.streams[side as usize]
     }
 }
 
@@ -244,6 +267,17 @@ impl NetworkPlan {
             duplicate: if lossy { rng.below(200) } else { 0 },
             delay: (floor, floor + Duration::from_millis(jitter)),
             strangers: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 100]) },
+        }
+    }
+}
+
+impl StreamPlan {
+    fn new(rng: &mut Rng, kind: Kind) -> Self {
+        let bad = kind != Kind::Clean;
+        Self {
+            transport: rng.pick(&[Transport::Tcp, Transport::Tls]),
+            cuts: if bad { rng.below(150) } else { 0 },
+            refuses: if bad { rng.pick(&[0, 0, 100, 400]) } else { 0 },
         }
     }
 }

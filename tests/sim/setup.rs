@@ -8,14 +8,13 @@ use std::time::Duration;
 use revbridge::config::{CallConfig, Credentials, Listener, MediaConfig, Transport, Trunk};
 use revbridge::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
 use revbridge::model::{CallId, E164, Money, Opener, OrganizationId, Side, Token, TokenDigest, TokenSeed, UserId};
-use revbridge::sdp::Codec;
 use revbridge::sip::{EndpointConfig, Flow};
 use revbridge::store::Answer;
 use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig, TokenOrder, UserLeg};
 
 use crate::browser::GRACE;
 use crate::phone::{Home, PASSWORD, USERNAME};
-use crate::scenario::{CallPlan, Numbers, OrganizationPlan};
+use crate::scenario::{CallPlan, Numbers, OrganizationPlan, Scenario};
 
 /// Few enough to run out of them.
 pub const PORT_PAIRS: usize = 16;
@@ -28,33 +27,51 @@ pub fn server(node: u8) -> SocketAddr {
 
 pub fn home(side: Side) -> Home {
     match side {
-        Side::User => Home { side, mark: "kanarya", via: "192.0.2.10:5060", media: "172.16.1.1", realm: "a.invalid" },
-        Side::Destination => {
-            Home { side, mark: "kanaryb", via: "198.51.100.20:5060", media: "172.16.2.1", realm: "b.invalid" }
-        }
+        Side::User => Home {
+            side,
+            mark: "kanarya",
+            transport: "UDP",
+            via: "192.0.2.10:5060",
+            media: "172.16.1.1",
+            realm: "a.invalid",
+        },
+        Side::Destination => Home {
+            side,
+            mark: "kanaryb",
+            transport: "UDP",
+            via: "198.51.100.20:5060",
+            media: "172.16.2.1",
+            realm: "b.invalid",
+        },
     }
 }
 
-pub fn flow(side: Side, node: u8) -> Flow {
+pub fn flow(side: Side, node: u8, transport: Transport) -> Flow {
     let ip = match side {
         Side::User => Ipv4Addr::new(192, 0, 2, 10),
         Side::Destination => Ipv4Addr::new(198, 51, 100, 20),
     };
-    Flow { transport: Transport::Udp, local: server(node), remote: SocketAddr::new(ip.into(), 5060) }
+    Flow { transport, local: server(node), remote: SocketAddr::new(ip.into(), 5060) }
+}
+
+/// A connection that the side's trunk has made.
+pub fn made_by_trunk(side: Side, node: u8, transport: Transport) -> Flow {
+    let usual = flow(side, node, transport);
+    Flow { remote: SocketAddr::new(usual.remote.ip(), 39_999), ..usual }
 }
 
 /// Somebody off the path.
 pub fn stranger(node: u8) -> Flow {
     let remote = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 5060);
-    Flow { remote, ..flow(Side::User, node) }
+    Flow { remote, ..flow(Side::User, node, Transport::Udp) }
 }
 
-fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
+fn trunk(side: Side, ping: Option<Duration>, transport: Transport) -> Arc<Trunk> {
     let (name, prefixes) = match side {
         Side::User => ("a", vec!["+1".to_owned()]),
         Side::Destination => ("b", vec!["+44".to_owned(), "+49".to_owned()]),
     };
-    let target = flow(side, 0).remote;
+    let target = flow(side, 0, transport).remote;
     Arc::new(Trunk {
         credentials: Some(Credentials {
             username: USERNAME.into(),
@@ -64,16 +81,18 @@ fn trunk(side: Side, ping: Option<Duration>) -> Arc<Trunk> {
         trusted: side == Side::Destination,
         prefixes,
         ping,
-        ..Trunk::at(name, Transport::Udp, target)
+        ..Trunk::at(name, transport, target)
     })
 }
 
-pub fn config(ping: Option<Duration>, node: u8) -> SwitchConfig {
+pub fn config(scenario: &Scenario, node: u8) -> SwitchConfig {
     let server = server(node);
     SwitchConfig {
         endpoint: EndpointConfig {
-            listeners: vec![Listener { transport: Transport::Udp, local: server, advertised: server }],
-            trunks: Side::BOTH.map(|side| trunk(side, ping)).to_vec(),
+            listeners: Transport::ALL
+                .map(|transport| Listener { transport, local: server, advertised: server })
+                .to_vec(),
+            trunks: Side::BOTH.map(|side| trunk(side, scenario.ping, scenario.transport(side))).to_vec(),
             product: "revbridge".into(),
         },
         media: MediaConfig {

@@ -82,6 +82,24 @@ fn an_invite_whose_connection_is_lost_is_sent_again_with_its_branch() {
 }
 
 #[test]
+fn an_invite_that_may_have_arrived_is_not_given_up_because_the_peer_cannot_be_reached_now() {
+    let mut w = on(Transport::Tcp);
+    let invite = w.invite();
+    w.down(w.flow, Down::Closed);
+    w.pass(500 * MS);
+    w.sent("INVITE ");
+    w.down(w.flow, Down::Unreachable);
+    w.no_event();
+    w.pass(SECOND);
+    assert_eq!(w.sent("INVITE "), invite);
+    w.end();
+    w.silent();
+    // It rang all the while.
+    w.receive_from(made_by_peer(&w, 40_001), &answer(&invite, 180, "peer", ""));
+    w.sent("CANCEL ");
+}
+
+#[test]
 fn a_trunk_that_cannot_be_connected_to_is_lost_at_once_and_so_is_one_that_is_not_believed() {
     for (why, loss) in [(Down::Unreachable, Loss::Transport), (Down::Certificate, Loss::Certificate)] {
         let mut w = on(Transport::Tls);

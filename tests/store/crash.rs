@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::desk::engine::{Engine, Hand, engine, share};
 use crate::desk::*;
-use revbridge::model::Money;
+use revbridge::guardrails::Attempt;
+use revbridge::model::{Money, Timestamp};
 use revbridge::store::{Committed, Step};
 
 const FILE: &str = "REVBRIDGE_TEST_FILE";
@@ -103,4 +104,39 @@ fn check(desk: &Desk, path: &Path, answered: &[String]) {
         count("SELECT count(*) FROM outbox WHERE kind = 'new_call'"),
         count("SELECT count(*) FROM calls") + count("SELECT count(*) FROM live WHERE record IS NOT NULL")
     );
+}
+
+#[test]
+fn what_a_dead_process_left_keeps_its_last_moment_however_many_die_before_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut desk = Desk::open(&path, wide()).unwrap();
+    let first = desk.admit();
+    desk.beat();
+    drop(desk);
+    let mut desk = Desk::open(&path, wide()).unwrap();
+    let left_at = desk.left_at(&first);
+    assert_eq!(left_at, desk.recovered.last_alive);
+    // It takes the call up, lives, and dies before it has settled it.
+    let second = desk.admit();
+    desk.beat();
+    drop(desk);
+    let desk = Desk::open(&path, wide()).unwrap();
+    assert!(desk.recovered.last_alive > left_at);
+    assert_eq!(desk.left_at(&first), left_at);
+    assert_eq!(desk.left_at(&second), desk.recovered.last_alive);
+}
+
+impl Desk {
+    fn left_at(&self, attempt: &Attempt) -> Option<Timestamp> {
+        self.recovered.calls.iter().find(|call| call.call == attempt.call).expect("it is found").last_alive
+    }
+
+    /// Until the store has noted that this process lives.
+    fn beat(&mut self) {
+        std::thread::sleep(Duration::from_millis(1_200));
+        let attempt = self.admit();
+        self.commit(settle(&attempt, Money::ZERO));
+        std::thread::sleep(Duration::from_millis(1_200));
+    }
 }

@@ -11,6 +11,7 @@
 //! - [`Server`]: `revbridge serve` on a configuration made from [`Settings`]; killed when dropped.
 //! - [`Sipp`]: one SIPp process on one file of `sipp-scenarios/`.
 //! - [`Phone`]: a phone whose every message the test writes by hand; [`braggart`] writes all that could identify it.
+//! - [`line`]: the same on TCP and TLS; [`kamailio`]: a carrier by somebody else in front of a phone.
 //! - [`Handset`]: a phone with a mind of its own, which remembers its dialogs.
 //! - [`Crowd`]: thousands of phones on one socket, each with the manner of its number, and what each of them saw.
 //! - [`baresip`]: a phone by somebody else, in a [`net`]work of namespaces whose [`wire`]s are captured.
@@ -28,7 +29,9 @@ pub mod crowd;
 pub mod engine;
 pub mod handset;
 pub mod http;
+pub mod kamailio;
 pub mod lab;
+pub mod line;
 pub mod net;
 pub mod phone;
 pub mod server;

@@ -163,6 +163,8 @@ struct Invite {
     /// While it may have to be sent again.
     bytes: Bytes,
     cancelled: bool,
+    /// Its connection was lost after it was sent: nobody knows whether it arrived.
+    doubtful: bool,
     /// Timer B has fired, or a CANCEL found no such INVITE: nobody had it yet.
     given_up: bool,
     /// RFC 3261 §22.1: the ACK repeats it.

@@ -187,6 +187,7 @@ impl Leg {
             transaction,
             bytes: bytes::Bytes::new(),
             cancelled: false,
+            doubtful: false,
             given_up: false,
             authorization,
         });

@@ -283,6 +283,7 @@ impl Leg {
             transaction: InviteClient::start(cx.now, self.facts.flow(way).transport.is_reliable()),
             bytes: bytes.clone(),
             cancelled: false,
+            doubtful: false,
             given_up: false,
             authorization,
         });

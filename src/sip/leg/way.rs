@@ -101,13 +101,15 @@ impl Leg {
 
     fn invite_unsent(&mut self, index: usize, why: Down, cx: &mut Context<'_>) {
         let invite = &mut self.invites[index];
+        invite.doubtful |= why == Down::Closed;
+        if invite.doubtful {
+            // It may have arrived, and a phone may ring: the same INVITE again finds its transaction there.
+            let step = invite.transaction.handle(cx.now, ClientInput::Disconnected);
+            debug_assert_eq!(step, ClientStep::Nothing);
+            return;
+        }
         let loss = match (why, invite.way) {
-            // It may have arrived: the same INVITE again finds its transaction there.
-            (Down::Closed, Way::Usual | Way::Large) => {
-                let step = invite.transaction.handle(cx.now, ClientInput::Disconnected);
-                debug_assert_eq!(step, ClientStep::Nothing);
-                return;
-            }
+            (Down::Closed, Way::Usual | Way::Large) => return,
             (Down::Unreachable | Down::Certificate, Way::Large) => return self.invite_by_udp(index, cx),
             (Down::Unreachable, Way::Usual) => Loss::Transport,
             (Down::Certificate, Way::Usual) => Loss::Certificate,

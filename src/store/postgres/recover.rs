@@ -156,8 +156,13 @@ fn mark(row: &Row) -> Result<Option<Mark>, LinkError> {
 
 /// The calls of a node that are not forgotten.
 pub(super) fn recovered(link: &mut Link, node: &str, last_alive: Option<Timestamp>) -> Result<Recovered, LinkError> {
+    let left_at = last_alive.map_or(0, micros);
+    link.execute(
+        "UPDATE live SET left_at = $2 WHERE node = $1 AND record IS NOT NULL AND left_at IS NULL",
+        &[&node, &left_at],
+    )?;
     let rows = link.query(
-        "SELECT live.call, organization.name, coalesce(live.record, calls.record), live.snapshot
+        "SELECT live.call, organization.name, coalesce(live.record, calls.record), live.snapshot, live.left_at
          FROM live JOIN organization ON organization.id = live.organization
               LEFT JOIN calls ON calls.organization = live.organization AND calls.call = live.call
          WHERE live.node = $1 ORDER BY live.call",
@@ -169,6 +174,7 @@ pub(super) fn recovered(link: &mut Link, node: &str, last_alive: Option<Timestam
             organization: OrganizationId(row.try_get::<_, &str>(1)?.into()),
             record: parse(row, 2)?,
             snapshot: row.try_get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default().into(),
+            last_alive: row.try_get::<_, Option<i64>>(4)?.map(timestamp),
         })
     });
     Ok(Recovered { calls: calls.collect::<Result<_, LinkError>>()?, last_alive })

@@ -7,8 +7,12 @@ use super::server::SCHEMA;
 use crate::store::engine::StoreError;
 
 /// One step per version of the schema, forwards only.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_store.sql"), include_str!("0002_tenants.sql"), include_str!("0003_account.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_store.sql"),
+    include_str!("0002_tenants.sql"),
+    include_str!("0003_account.sql"),
+    include_str!("0004_left.sql"),
+];
 
 /// Whoever migrates holds this lock: `rvbr`, and a number for what it guards.
 const LOCK: i32 = 0x7276_6272;

@@ -118,9 +118,13 @@ fn admitted(db: &Connection, now: Timestamp) -> rusqlite::Result<BTreeMap<i64, V
 
 /// The calls to take up.
 pub(super) fn recovered(db: &Connection) -> rusqlite::Result<Recovered> {
+    db.execute(
+        "UPDATE live SET left_at = coalesce((SELECT at FROM alive), 0) WHERE record IS NOT NULL AND left_at IS NULL",
+        [],
+    )?;
     let last_alive = db.query_row("SELECT at FROM alive", [], |row| row.get::<_, Option<i64>>(0))?.map(timestamp);
     let mut select = db.prepare(
-        "SELECT live.call, organization.name, coalesce(live.record, calls.record), live.snapshot
+        "SELECT live.call, organization.name, coalesce(live.record, calls.record), live.snapshot, live.left_at
          FROM live JOIN organization ON organization.id = live.organization
               LEFT JOIN calls ON calls.organization = live.organization AND calls.call = live.call
          ORDER BY live.call",
@@ -131,6 +135,7 @@ pub(super) fn recovered(db: &Connection) -> rusqlite::Result<Recovered> {
             organization: OrganizationId(row.get::<_, String>(1)?.into()),
             record: super::parse(row, 2)?,
             snapshot: row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default().into(),
+            last_alive: row.get::<_, Option<i64>>(4)?.map(timestamp),
         })
     })?;
     Ok(Recovered { calls: calls.collect::<Result<_, _>>()?, last_alive })

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0005_books.sql"),
     include_str!("0006_breaker.sql"),
     include_str!("0007_webhooks.sql"),
+    include_str!("0008_left.sql"),
 ];
 
 /// The first version whose files overwrite what is deleted.

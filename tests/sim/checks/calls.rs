@@ -85,7 +85,11 @@ impl Story<'_> {
         let no_answer =
             |side| late || !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
         let unreachable = |side| {
-            self.refused(side, &[404, 408, 480, 484, 500, 503]) || self.fate(side).is_none_or(|f| f == Fate::Unanswered)
+            // Nothing is known of an INVITE whose connection was lost and of the phone that had it.
+            let refuses = self.scenario.stream(side).is_some_and(|stream| stream.refuses > 0);
+            refuses
+                || self.refused(side, &[404, 408, 480, 484, 500, 503])
+                || self.fate(side).is_none_or(|f| f == Fate::Unanswered)
         };
         let failed = |side| self.refused(side, &[403, 500, 503]) || self.challenged(side) || self.is_rough();
         let tight = self.scenario.organizations[self.plan.organization].lowered.is_some();
@@ -114,6 +118,7 @@ impl Story<'_> {
                 let spoke = |p: &Phone| !matches!(p.plan.session, Session::Both);
                 self.refused(*side, &[488]) || self.phone(*side).is_some_and(spoke)
             }),
+            EndReason::CertificateRefused => self.scenario.streams.iter().flatten().any(|stream| stream.refuses > 0),
             EndReason::SpendLimit => self.has_user(),
             EndReason::TokenExpired => self.plan.browser.is_some(),
             EndReason::BrowserGone => self.plan.browser.as_ref().is_some_and(|browser| {

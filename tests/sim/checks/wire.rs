@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use revbridge::config::Transport;
 use revbridge::model::{LegId, Side};
 use rsip::Method;
 use rsip::prelude::*;
@@ -27,6 +28,8 @@ pub struct Wire {
     tokens: BTreeMap<String, Side>,
     /// Requests that left before, by Call-ID, branch and method: the same again is a retransmission.
     sent: BTreeSet<(String, String, &'static str)>,
+    /// By side: whether a connection was lost.
+    lost: [bool; 2],
     /// Call-IDs of which the server has heard a provisional answer.
     ringing: BTreeSet<String>,
     /// The last CSeq number of each Call-ID.
@@ -35,6 +38,11 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// The server hears that a connection to this side is no more.
+    pub fn connection_lost(&mut self, side: Side) {
+        self.lost[side as usize] = true;
+    }
+
     /// A provisional answer reaches the switch.
     pub fn rings(&mut self, call_id: String) {
         self.ringing.insert(call_id);
@@ -52,7 +60,7 @@ impl Wire {
 
 impl Checks {
     /// A message that leaves for `side`'s phones.
-    pub fn on_sent(&mut self, side: Side, message: &Incoming, bytes: &[u8], tables: &Tables) {
+    pub fn on_sent(&mut self, side: Side, transport: Transport, message: &Incoming, bytes: &[u8], tables: &Tables) {
         if let Some(what) = masking::leak(side.other(), bytes) {
             self.fail(Check::Masking, format!("{what} of {:?} in {}", side.other(), message.summary()));
         }
@@ -64,7 +72,7 @@ impl Checks {
         if request.method == Method::Invite && message.to_tag.is_none() {
             self.on_invite(side, message, request);
         }
-        let first = self.wire.sent.insert((message.call_id.clone(), message.branch.clone(), name(request.method)));
+        let first = self.is_first(side, transport, message, request.method);
         let leg = self.wire.legs.get(&message.call_id).copied();
         if first && !matches!(request.method, Method::Ack | Method::Cancel) {
             self.on_cseq(message);
@@ -75,6 +83,16 @@ impl Checks {
             None => self.fail(Check::Permit, format!("{} of no leg", message.summary())),
             Some(leg) => self.on_barrier(leg, message, request.method, tables),
         }
+    }
+
+    /// Whether it leaves for the first time. Where no connection was lost nothing leaves twice on one (RFC 3261 §17.1),
+    /// but for the ACK of an answer that is repeated.
+    fn is_first(&mut self, side: Side, transport: Transport, message: &Incoming, method: Method) -> bool {
+        let key = (message.call_id.clone(), message.branch.clone(), name(method));
+        let first = self.wire.sent.insert(key);
+        let needless = !first && transport.is_reliable() && method != Method::Ack && !self.wire.lost[side as usize];
+        self.unless(!needless, Check::Protocol, || format!("{} again on one connection", message.summary()));
+        first
     }
 
     fn on_invite(&mut self, side: Side, message: &Incoming, request: &rsip::Request) {

@@ -121,6 +121,7 @@ fn finish(headers: &mut Headers, sdp: Option<&str>) -> Vec<u8> {
 pub struct Outgoing<'a> {
     pub method: Method,
     pub uri: &'a str,
+    pub transport: &'a str,
     pub via: &'a str,
     pub branch: &'a str,
     pub from: &'a str,
@@ -134,7 +135,7 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     pub fn write(self) -> String {
         let mut headers = Headers::default();
-        headers.push(Header::Via(format!("SIP/2.0/UDP {};branch={}", self.via, self.branch).into()));
+        headers.push(Header::Via(format!("SIP/2.0/{} {};branch={}", self.transport, self.via, self.branch).into()));
         headers.push(Header::MaxForwards(70.into()));
         headers.push(Header::From(self.from.into()));
         headers.push(Header::To(self.to.into()));

@@ -44,6 +44,8 @@ pub struct Home {
     pub side: Side,
     /// Occurs in every field that a phone may fill; must never be seen on the other side's wire.
     pub mark: &'static str,
+    /// As a Via names it.
+    pub transport: &'static str,
     /// The trunk's address: Via of what the phones send.
     pub via: &'static str,
     pub media: &'static str,

@@ -128,6 +128,7 @@ impl Phone {
         let text = Outgoing {
             method,
             uri: &server,
+            transport: self.home.transport,
             via: self.home.via,
             branch: &self.branch_name(),
             from: &format!("\"{}\" <sip:{number}@{}>;tag={tag}", self.mark, self.home.via),
@@ -234,6 +235,7 @@ impl Phone {
         let ack = Outgoing {
             method: Method::Ack,
             uri: &server,
+            transport: self.home.transport,
             via: self.home.via,
             branch: &branch,
             from: &from,

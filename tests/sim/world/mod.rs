@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use revbridge::media::MediaEvent;
 use revbridge::model::{CommitId, LegId, Side, Timestamp};
-use revbridge::sip::Flow;
+use revbridge::sip::{Down, Flow};
 use revbridge::store::Committed;
 use revbridge::switch::{Input, Switch};
 
@@ -46,6 +46,13 @@ enum Event {
     /// From this node.
     ToPhone(Side, u8, Rc<Incoming>),
     ToSwitch(Flow, Rc<[u8]>),
+    /// The process notices what became of a connection.
+    Down {
+        life: u32,
+        side: Side,
+        flow: Flow,
+        why: Down,
+    },
     Phone(Side, String, Timer),
     Written,
     Committed {
@@ -248,6 +255,7 @@ impl World {
         match event {
             Event::ToPhone(side, node, message) => self.deliver(side, node, &message),
             Event::ToSwitch(flow, bytes) => self.arrive(flow, &bytes),
+            Event::Down { life, side, flow, why } if life == self.life => self.down(side, flow, why),
             Event::Phone(side, call_id, timer) => {
                 self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
             }
@@ -259,7 +267,7 @@ impl World {
                 self.input(Input::Media(leg, event));
             }
             Event::FalseUp { life, leg } if life == self.life => self.input(Input::Media(leg, MediaEvent::BrowserUp)),
-            Event::Committed { .. } | Event::Media { .. } | Event::FalseUp { .. } => {}
+            Event::Down { .. } | Event::Committed { .. } | Event::Media { .. } | Event::FalseUp { .. } => {}
             Event::Ask(request) => self.ask(request),
             Event::Lower(index) => self.lower(index),
             Event::Crash(crash) => self.crash(&crash),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use revbridge::events::Notice;
-use revbridge::model::{CommitId, E164, IdSource};
+use revbridge::model::{CommitId, E164, IdSource, Side};
 use revbridge::store::{Committed, Step};
 use revbridge::switch::{Input, Output, Switch};
 
@@ -31,7 +31,7 @@ impl World {
         }
         self.life += 1;
         self.outputs = 0;
-        let config = setup::config(self.scenario.ping, self.node);
+        let config = setup::config(&self.scenario, self.node);
         let mut switch = Switch::new(config, IdSource::new(self.rng.bytes()), self.now);
         let mut outputs = Vec::new();
         let recovered = self.disk.recover();
@@ -61,6 +61,10 @@ impl World {
             self.durable(&written);
         }
         self.shell.crash(self.now);
+        for side in Side::BOTH {
+            self.network.noticed(side);
+            self.checks.wire.connection_lost(side);
+        }
         if elsewhere {
             self.shell.elsewhere();
         }

@@ -4,14 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use revbridge::model::{Side, Timestamp};
-use revbridge::sip::Flow;
+use revbridge::sip::{Down, Flow};
 use revbridge::switch::Input;
 
 use super::{Event, World};
 use crate::checks::{Check, masking};
 use crate::mutant::Mutant;
 use crate::phone::message::{self, Incoming};
-use crate::phone::{Effects, Phone, nonsense};
+use crate::phone::{Effects, Home, Phone, nonsense};
+use crate::scenario::StreamPlan;
 use crate::setup;
 
 impl World {
@@ -20,7 +21,7 @@ impl World {
             let answers = bytes.starts_with(b"SIP/2.0 ");
             return self.checks.unless(answers, Check::Protocol, || "a request to a stranger".to_owned());
         }
-        let Some(side) = Side::BOTH.into_iter().find(|side| setup::flow(*side, self.node) == flow) else {
+        let Some(side) = Side::BOTH.into_iter().find(|side| self.leads_to(*side, flow)) else {
             return self.checks.fail(Check::Protocol, format!("a packet from {} to {}", flow.local, flow.remote));
         };
         let bytes = self.tamper(side, bytes);
@@ -31,7 +32,7 @@ impl World {
             Err(e) => return self.checks.fail(Check::Protocol, format!("not readable: {e}\n{known}")),
         };
         self.trace.say(self.now, || format!("S ─▶ {}   {}", side.letter(), message.summary()));
-        self.checks.on_sent(side, &message, &bytes, &self.disk.tables);
+        self.checks.on_sent(side, flow.transport, &message, &bytes, &self.disk.tables);
         let rings = side == Side::Destination && message.method == rsip::Method::Invite && message.to_tag.is_none();
         if let Some(leg) = self.checks.wire.legs.get(&message.call_id).copied().filter(|_| rings && is_request(&bytes))
         {
@@ -41,9 +42,54 @@ impl World {
             return;
         }
         let message = Rc::new(message);
-        for wait in self.network.carry(self.healthy()) {
-            self.after(wait, Event::ToPhone(side, self.node, message.clone()));
+        match self.scenario.stream(side) {
+            Some(plan) => self.transmit_in_stream(side, plan, flow, message),
+            None => {
+                for wait in self.network.carry(self.healthy()) {
+                    self.after(wait, Event::ToPhone(side, self.node, message.clone()));
+                }
+            }
         }
+    }
+
+    fn transmit_in_stream(&mut self, side: Side, plan: StreamPlan, flow: Flow, message: Rc<Incoming>) {
+        let (now, node, life) = (self.now, self.node, self.life);
+        if flow == setup::made_by_trunk(side, node, plan.transport) {
+            // The trunk keeps its own connections; what was sent on one of them as it closed is lost.
+            let cut = !self.healthy() && self.rng.chance(plan.cuts);
+            if !cut {
+                let (at, _) = self.network.reply(now, side);
+                self.after(at.since(now), Event::ToPhone(side, node, message));
+            } else {
+                let wait = self.rng.millis(0, 1_000);
+                self.after(wait, Event::Down { life, side, flow, why: Down::Closed });
+            }
+            return;
+        }
+        let sent = self.network.send(now, side, plan, self.healthy());
+        if let Some(at) = sent.arrives {
+            self.after(at.since(now), Event::ToPhone(side, node, message));
+        }
+        if let Some((wait, why)) = sent.down {
+            self.trace.say(now, || format!("S ─/─ {}   {why:?}", side.letter()));
+            self.after(wait, Event::Down { life, side, flow, why });
+        }
+    }
+
+    /// The trunk's address, or a connection that it has made.
+    fn leads_to(&self, side: Side, flow: Flow) -> bool {
+        let transport = self.scenario.transport(side);
+        let made = transport.is_reliable() && flow == setup::made_by_trunk(side, self.node, transport);
+        made || flow == setup::flow(side, self.node, transport)
+    }
+
+    pub(super) fn down(&mut self, side: Side, flow: Flow, why: Down) {
+        self.trace.say(self.now, || format!("down     {} {why:?}", side.letter()));
+        if flow == setup::flow(side, self.node, flow.transport) {
+            self.network.noticed(side);
+        }
+        self.checks.wire.connection_lost(side);
+        self.input(Input::FlowDown(flow, why));
     }
 
     pub(super) fn arrive(&mut self, flow: Flow, bytes: &[u8]) {
@@ -107,7 +153,7 @@ impl World {
         });
         match (request.method, index, plan) {
             (rsip::Method::Invite, Some(index), Some(plan)) if message.to_tag.is_none() => {
-                let home = setup::home(side);
+                let home = Home { transport: self.scenario.transport(side).as_via(), ..setup::home(side) };
                 let rng = self.rng.fork();
                 let phone = Phone::new(home, index, plan, message, request, rng);
                 self.phones.insert((side, message.call_id.clone()), phone);
@@ -156,8 +202,14 @@ impl World {
             self.trace.say(self.now, || "S ◀─ stranger".to_owned());
             self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(self.node), forged.into()));
         }
-        let flow = setup::flow(side, self.addressee(side, &bytes));
+        let (node, transport) = (self.addressee(side, &bytes), self.scenario.transport(side));
+        let flow = setup::flow(side, node, transport);
         let bytes: Rc<[u8]> = bytes.into();
+        if transport.is_reliable() {
+            let (at, own) = self.network.reply(self.now, side);
+            let flow = if own { setup::made_by_trunk(side, node, transport) } else { flow };
+            return self.after(at.since(self.now), Event::ToSwitch(flow, bytes));
+        }
         for wait in self.network.carry(self.healthy()) {
             self.after(wait, Event::ToSwitch(flow, bytes.clone()));
         }
