@@ -27,7 +27,6 @@ use revbridge::media::{LegStats, MediaCommand, MediaEvent, Source};
 use revbridge::model::{
     CallId, CommitId, Confirm, E164, IdSource, LegId, Money, OrganizationId, RequestId, Status, Timestamp, UserId,
 };
-use revbridge::sdp::Codec;
 use revbridge::sip::{EndpointConfig, Flow};
 use revbridge::store::{Answer, Commit, Committed, apply};
 use revbridge::switch::{Command, Dial, Input, Output, Switch, SwitchConfig, UserLeg};

@@ -34,12 +34,20 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         .filter(|line| {
             let examples =
                 ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav", "# ca_file"];
+            let tls = ["# certificate_file", "# key_file", "# certificate_name"];
             // There is no cap of their own by default.
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
             let admin = ["# key_sha256", "# [[admin.key]]", "# name", "# sha256"];
             let cluster = ["# [cluster]", "# node", "# url", "# lease_seconds"];
-            !examples.iter().chain(&turn).chain(&admin).chain(&caps).chain(&cluster).any(|key| line.starts_with(key))
+            !examples
+                .iter()
+                .chain(&tls)
+                .chain(&turn)
+                .chain(&admin)
+                .chain(&caps)
+                .chain(&cluster)
+                .any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
@@ -257,7 +265,58 @@ fn ipv6_is_an_address_like_any_other() {
     assert_eq!(config.trunks[0].target, "[::1]:5070".parse::<SocketAddr>().unwrap());
     assert_eq!(&*config.trunks[0].host, "[::1]");
     let found = mistakes(&EXAMPLE.replace("sip:127.0.0.1:5070", "sip:[::1]:5070"));
-    assert!(found[0].contains("no sip.listen has an IPv6 address"), "{found:#?}");
+    assert!(found[0].contains("no sip.listen has udp and an IPv6 address; add udp:[ADDRESS]:5060"), "{found:#?}");
+}
+
+#[test]
+fn trunks_on_tcp_and_tls_need_a_listener_and_tls_needs_to_be_somebody() {
+    let with = |listen: &str, uri: &str, tls: &str| {
+        format!("[sip]\nlisten = [{listen}]\n[tls]\n{tls}\n[[trunk]]\nname = \"c\"\nuri = \"{uri}\"\n")
+    };
+    let identity = "certificate_file = \"a.pem\"\nkey_file = \"a.key\"";
+    let all = "\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"";
+    for (uri, transport, target) in [
+        ("sip:127.0.0.2;transport=tcp", Transport::Tcp, "127.0.0.2:5060"),
+        ("sip:127.0.0.2;transport=tls", Transport::Tls, "127.0.0.2:5061"),
+        ("sips:127.0.0.2:5070", Transport::Tls, "127.0.0.2:5070"),
+        ("sip:127.0.0.2", Transport::Udp, "127.0.0.2:5060"),
+    ] {
+        let config = Config::parse(&with(all, uri, identity), "c").unwrap();
+        assert_eq!((config.trunks[0].transport, config.trunks[0].target), (transport, target.parse().unwrap()));
+        assert_eq!(&*config.trunks[0].certificate_name, "127.0.0.2");
+    }
+    let advertised = with(all, "sip:127.0.0.2", identity).replace("[tls]", "advertise = \"192.0.2.1:6000\"\n[tls]");
+    let listeners = Config::parse(&advertised, "c").unwrap().sip.listeners;
+    let ports: Vec<_> = listeners.iter().map(|listener| listener.advertised.port()).collect();
+    assert_eq!(ports, [6000, 6000, 5061]);
+    for (listen, uri, tls, expected) in [
+        (
+            "\"udp:127.0.0.1:5060\"",
+            "sip:127.0.0.2;transport=tcp",
+            "",
+            "no sip.listen has tcp and an IPv4 address; add tcp:ADDRESS:5060",
+        ),
+        (
+            "\"tls:127.0.0.1:5061\"",
+            "sip:127.0.0.2;transport=tls",
+            "",
+            "tls: needs certificate_file and key_file in [tls]",
+        ),
+        (all, "sips:127.0.0.2;transport=udp", identity, "sips: is TLS, which does not go over UDP"),
+        (all, "sip:127.0.0.2;transport=sctp", identity, "expected sip:ADDRESS[:PORT];transport=udp, tcp or tls"),
+        (all, "sip:127.0.0.2", "key_file = \"a.key\"", "certificate_file and key_file belong together"),
+        (
+            "\"tcp:127.0.0.1:5060\", \"tls:127.0.0.1:5060\"",
+            "sip:127.0.0.2;transport=tcp",
+            identity,
+            "127.0.0.1:5060 is listed twice",
+        ),
+    ] {
+        let found = mistakes(&with(listen, uri, tls));
+        assert!(found.iter().any(|mistake| mistake.contains(expected)), "{expected}: {found:#?}");
+    }
+    let named = with(all, "sips:127.0.0.2", identity) + "certificate_name = \"-x\"\n";
+    assert!(mistakes(&named)[0].contains("expected the name in the trunk's certificate"));
 }
 
 #[test]

@@ -52,6 +52,20 @@ pub struct Flow {
     pub remote: SocketAddr,
 }
 
+impl Flow {
+    /// Whether what comes on `other` comes from this flow's peer. On UDP it must be the flow itself; a connection is
+    /// proven by its handshake, so there the peer's port may be any, as it is when the peer connects to us. TLS is
+    /// never replaced by anything weaker.
+    fn is_heard_on(self, other: Flow) -> bool {
+        match self.transport {
+            Transport::Udp => other == self,
+            Transport::Tcp | Transport::Tls => {
+                other.transport == self.transport && other.remote.ip() == self.remote.ip()
+            }
+        }
+    }
+}
+
 /// What became of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Down {

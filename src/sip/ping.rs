@@ -85,7 +85,7 @@ impl Ping {
 
     pub fn response(&mut self, now: Timestamp, flow: Flow, message: &Message<'_>, status: u16) -> Option<bool> {
         let State::Asking { transaction, branch, .. } = &mut self.state else { return None };
-        let ours = flow == self.flow
+        let ours = self.flow.is_heard_on(flow)
             && message.cseq.method == Method::Options
             && message.cseq.number == self.cseq
             && message.via.branch.and_then(Branch::parse) == Some(*branch);

@@ -298,6 +298,6 @@ fn a_trunk_that_cannot_be_connected_to_is_out_of_service_at_once() {
     assert!(w.notices.iter().any(|n| matches!(n, Notice::TrunkHealth { in_service: false, .. })));
     w.pass(30 * SECOND);
     let options = w.sent("OPTIONS ");
-    w.receive(&answer(&options, 200, "x", ""));
+    w.receive_from(made_by_peer(&w, 40_005), &answer(&options, 200, "x", ""));
     assert_eq!(w.endpoint.trunks_in_service(), 1);
 }

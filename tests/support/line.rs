@@ -135,7 +135,7 @@ impl Line {
             }
             let text = String::from_utf8_lossy(&self.unread).into_owned();
             if let Some(end) = text.find("\r\n\r\n") {
-                let head = Message::new(text[..end + 4].as_bytes(), self.remote);
+                let head = Message::new(&text.as_bytes()[..end + 4], self.remote);
                 let length: usize = head.header("Content-Length").parse().expect("every message says how long it is");
                 if self.unread.len() >= end + 4 + length {
                     let message = Message::new(&self.unread[..end + 4 + length], self.remote);

@@ -57,17 +57,9 @@ impl Facts {
         }
     }
 
-    /// Whether what comes on this flow comes from the peer. On UDP it must be the flow itself; a connection is proven by
-    /// its handshake, so there the peer's port may be any, as it is when the peer connects to us. TLS is never
-    /// replaced by anything weaker.
+    /// Whether what comes on this flow comes from the peer.
     pub fn hears(&self, flow: Flow) -> bool {
-        let connection = |way: Flow| way.transport == flow.transport && way.remote.ip() == flow.remote.ip();
-        match flow.transport {
-            Transport::Udp => flow == self.flow,
-            Transport::Tcp | Transport::Tls => {
-                connection(self.flow) || self.detour.is_some_and(|detour| connection(detour.flow))
-            }
-        }
+        self.flow.is_heard_on(flow) || self.detour.is_some_and(|detour| detour.flow.is_heard_on(flow))
     }
 
     pub fn is_secure(&self) -> bool {
