@@ -1,12 +1,13 @@
 //! Asks for calls at a rate, whatever the server answers, and gathers what became of them.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::phones::Bank;
+use super::phones::wire::Wire;
+use super::phones::{Bank, Manners};
 use super::server::{API, PHONES_A, PHONES_B, Server};
 
 const HOLD: Duration = Duration::from_secs(1);
@@ -37,10 +38,18 @@ pub fn warm_up(server: &Server) {
 }
 
 pub fn run(server: &Server, rate: u64, duration: Duration) -> Load {
+    run_on(server, rate, duration, Wire::udp)
+}
+
+/// With phones that are reached by these wires.
+pub fn run_on(server: &Server, rate: u64, duration: Duration, wire: impl Fn(SocketAddr) -> Wire) -> Load {
     let calls = (rate as f64 * duration.as_secs_f64()) as u64;
     let epoch = Instant::now();
-    let a = Bank::start(PHONES_A, calls as usize, epoch, None);
-    let b = Bank::start(PHONES_B, calls as usize, epoch, Some(HOLD));
+    let bank = |address: &str, hang_up| {
+        let manners = Manners { hang_up, stay: 0, rtp: 9 };
+        Bank::start_on(wire(address.parse().expect("an address")), address, calls as usize, epoch, manners)
+    };
+    let (a, b) = (bank(PHONES_A, None), bank(PHONES_B, Some(HOLD)));
     let before = server.cpu();
     let (accepted, mut dial_us) = dial(calls, Duration::from_secs(1) / rate as u32);
     // Half of what is over was hung up by the server's own BYE; give the last ones their time.

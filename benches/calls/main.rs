@@ -10,7 +10,7 @@
 //! measured by the same driver in the same run: machines differ, and the ratio to it differs less.
 //!
 //! `cargo bench --bench calls` prints the figures; `-- 400 10` runs 400 calls/s for 10 s alone, and the bare
-//! bridge after it.
+//! bridge after it; `-- tls` compares TLS with UDP alone.
 
 // A load driver measures time and plays the network.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -23,11 +23,15 @@ mod server;
 use std::time::Duration;
 
 use driver::Load;
+use phones::wire::Wire;
 use server::Server;
 
 fn main() {
     if std::env::args().nth(1).is_some_and(|arg| arg == "bare") {
         return bare::serve().expect("the bare bridge serves");
+    }
+    if std::env::args().nth(1).is_some_and(|arg| arg == "tls") {
+        return over_tls();
     }
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     match numbers[..] {
@@ -37,6 +41,28 @@ fn main() {
         }
         _ => figures(),
     }
+}
+
+/// A call on TLS connections that stand, beside one on UDP: what its set-up costs.
+fn over_tls() {
+    let (rate, duration) = (100, Duration::from_secs(15));
+    let server = Server::over_tls();
+    let wire = |address| Wire::tls(address, server.files());
+    driver::run_on(&server, rate, Duration::from_secs(1), wire);
+    let tls = driver::run_on(&server, rate, duration, wire);
+    drop(server);
+    let udp = run(rate, duration);
+    let clean = tls.is_clean() && udp.is_clean();
+    let cpu = tls.cpu_per_call_us / udp.cpu_per_call_us;
+    figure(
+        &format!("CPU of a call on TLS / on UDP at {rate}/s (clean: {clean})"),
+        cpu,
+        "times",
+        1.5,
+        tls.completed > 0,
+    );
+    let wait = tls.answer_to_invite_ms.0 / udp.answer_to_invite_ms.0;
+    figure("A's 200 to B's INVITE, p50, on TLS / on UDP", wait, "times", 1.5, tls.completed > 0);
 }
 
 fn figures() {
@@ -55,6 +81,7 @@ fn figures() {
             figure("A's 200 to B's INVITE, p50", load.answer_to_invite_ms.0, "ms", 2.0, true);
         }
     }
+    over_tls();
     let load = run(200, Duration::from_secs(15));
     figure("dial to 202 at 200/s, p99", load.dial_ms.1, "ms", 20.0, true);
     let clean = [1_200, 1_500, 2_000, 2_500].into_iter().take_while(|rate| run_settled(*rate).is_clean()).last();

@@ -2,11 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+#[path = "wire.rs"]
+pub mod wire;
+
+use wire::Wire;
 
 const RING: Duration = Duration::from_millis(20);
 const T1: Duration = Duration::from_millis(500);
@@ -48,6 +53,10 @@ impl Bank {
     }
 
     pub fn start_with(address: &str, calls: usize, epoch: Instant, manners: Manners) -> Self {
+        Self::start_on(Wire::udp(address.parse().expect("an address")), address, calls, epoch, manners)
+    }
+
+    pub fn start_on(wire: Wire, address: &str, calls: usize, epoch: Instant, manners: Manners) -> Self {
         let marks = Arc::new(Marks {
             answered: (0..calls).map(|_| AtomicU64::new(0)).collect(),
             invited: (0..calls).map(|_| AtomicU64::new(0)).collect(),
@@ -57,9 +66,8 @@ impl Bank {
             repeated: AtomicU64::new(0),
         });
         let stop = Arc::new(AtomicBool::new(false));
-        let socket = socket(address);
         let mut phones = Phones {
-            socket,
+            wire,
             address: address.to_owned(),
             epoch,
             manners,
@@ -86,16 +94,8 @@ impl Drop for Bank {
     }
 }
 
-fn socket(address: &str) -> UdpSocket {
-    let address: SocketAddr = address.parse().expect("an address");
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
-    let _ = socket.set_recv_buffer_size(8 << 20);
-    socket.bind(&address.into()).expect("a free port");
-    socket.into()
-}
-
 struct Phones {
-    socket: UdpSocket,
+    wire: Wire,
     address: String,
     epoch: Instant,
     manners: Manners,
@@ -141,12 +141,8 @@ impl Phones {
         let wait =
             self.due.peek().map_or(Duration::from_millis(20), |Reverse((at, _))| at.saturating_duration_since(now));
         let wait = wait.clamp(Duration::from_micros(100), Duration::from_millis(20));
-        let _ = self.socket.set_read_timeout(Some(wait));
-        let mut buffer = [0; 4096];
-        if let Ok((length, peer)) = self.socket.recv_from(&mut buffer)
-            && let Ok(text) = std::str::from_utf8(&buffer[..length])
-        {
-            self.hear(text, peer);
+        if let Some((text, peer)) = self.wire.receive(wait) {
+            self.hear(&text, peer);
         }
     }
 
@@ -201,9 +197,7 @@ impl Phones {
             state: State::Ringing,
             sent: 0,
         };
-        let _ = self
-            .socket
-            .send_to(format!("SIP/2.0 180 Ringing\r\n{}Content-Length: 0\r\n\r\n", leg.head).as_bytes(), peer);
+        self.wire.send(&format!("SIP/2.0 180 Ringing\r\n{}Content-Length: 0\r\n\r\n", leg.head), peer);
         self.legs.insert(id.to_owned(), leg);
         self.wake(id, RING);
     }
@@ -232,9 +226,10 @@ impl Phones {
                 leg.state = State::HangingUp;
                 leg.cseq = "1 BYE".to_owned();
                 format!(
-                    "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKb{}{}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
+                    "BYE {} SIP/2.0\r\nVia: SIP/2.0/{} {};branch=z9hG4bKb{}{}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
                      Call-ID: {id}\r\nCSeq: {}\r\nContent-Length: 0\r\n\r\n",
                     leg.contact,
+                    self.wire.transport(),
                     self.address,
                     leg.call,
                     self.address.len(),
@@ -249,7 +244,7 @@ impl Phones {
         if leg.sent > 1 {
             self.marks.repeated.fetch_add(1, Relaxed);
         }
-        let _ = self.socket.send_to(message.as_bytes(), leg.peer);
+        self.wire.send(&message, leg.peer);
         if leg.sent < 7 {
             self.wake(id, T1);
         }
@@ -279,7 +274,7 @@ impl Phones {
             header(text, "To").unwrap_or_default(),
             header(text, "CSeq").unwrap_or_default(),
         );
-        let _ = self.socket.send_to(answer.as_bytes(), peer);
+        self.wire.send(&answer, peer);
         self.over(id);
     }
 

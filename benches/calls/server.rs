@@ -32,10 +32,27 @@ impl Server {
     pub fn start_with(api: &str, media: &str) -> Self {
         let folder = Self::folder();
         let config = folder.join("config.toml");
-        fs::write(&config, configuration(&folder, api, media)).expect("a configuration");
+        fs::write(&config, configuration(&folder, api, media, "udp")).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
         command.arg("serve").arg("--config").arg(&config);
         Self::spawn(command, folder)
+    }
+
+    /// With both trunks on TLS.
+    pub fn over_tls() -> Self {
+        let folder = Self::folder();
+        super::phones::wire::certificate(&folder);
+        let config = folder.join("config.toml");
+        let api = "requests_per_second = 100000\nrequest_burst = 100000";
+        fs::write(&config, configuration(&folder, api, "", "tls")).expect("a configuration");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
+        command.arg("serve").arg("--config").arg(&config);
+        Self::spawn(command, folder)
+    }
+
+    /// Where its files are.
+    pub fn files(&self) -> &std::path::Path {
+        &self.folder
     }
 
     /// The yardstick: see `bare`.
@@ -109,7 +126,16 @@ impl Drop for Server {
     }
 }
 
-fn configuration(folder: &std::path::Path, api: &str, media: &str) -> String {
+fn configuration(folder: &std::path::Path, api: &str, media: &str, transport: &str) -> String {
+    let file = |name| folder.join(name).display().to_string();
+    let tls = match transport {
+        "tls" => format!(
+            "[tls]\ncertificate_file = \"{cert}\"\nkey_file = \"{}\"\nca_file = \"{cert}\"",
+            file("key.pem"),
+            cert = file("cert.pem")
+        ),
+        _ => String::new(),
+    };
     let store = folder.join("bench.db");
     format!(
         r#"
@@ -121,7 +147,8 @@ listen = "127.0.0.1:18081"
 [store]
 url = "sqlite:{}"
 [sip]
-listen = ["udp:{SIP}"]
+listen = ["{transport}:{SIP}"]
+{tls}
 [media]
 address = "127.0.0.1"
 ports = "20000-59999"
@@ -132,12 +159,12 @@ timeout_seconds = 3600
 max_calls = 100000
 [[trunk]]
 name = "a"
-uri = "sip:{PHONES_A};transport=udp"
+uri = "sip:{PHONES_A};transport={transport}"
 prefixes = ["+1415"]
 ping_seconds = 0
 [[trunk]]
 name = "b"
-uri = "sip:{PHONES_B};transport=udp"
+uri = "sip:{PHONES_B};transport={transport}"
 ping_seconds = 0
 [[price]]
 prefix = "+1"
