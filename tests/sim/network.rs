@@ -32,8 +32,8 @@ enum State {
     #[default]
     None,
     Stands,
-    /// And the server has not noticed.
-    Cut,
+    /// Cut, or refused, and the server has not noticed: what it sends goes with what it sent before.
+    Lost,
 }
 
 /// What becomes of a message that the server sends on a connection.
@@ -65,19 +65,20 @@ impl Network {
     /// On the connection to this side's trunk; another is made when none stands.
     pub fn send(&mut self, now: Timestamp, side: Side, plan: StreamPlan, healthy: bool) -> Sent {
         let state = self.lines[side as usize].state;
-        if state == State::Cut {
+        if state == State::Lost {
             self.lost += 1;
             return Sent { arrives: None, down: None };
         }
         if state == State::None && !healthy && self.rng.chance(plan.refuses) {
             self.lost += 1;
+            self.lines[side as usize].state = State::Lost;
             let why = if self.rng.chance(100) { Down::Certificate } else { Down::Unreachable };
             return Sent { arrives: None, down: Some((self.rng.millis(0, 50), why)) };
         }
         self.lines[side as usize].state = State::Stands;
         let cut = !healthy && self.rng.chance(plan.cuts);
         if cut {
-            self.lines[side as usize].state = State::Cut;
+            self.lines[side as usize].state = State::Lost;
         }
         let arrives = (!cut || self.rng.chance(500)).then(|| self.in_order(now, side, 0));
         match arrives {
