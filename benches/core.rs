@@ -377,6 +377,7 @@ fn config() -> SwitchConfig {
         endpoint: EndpointConfig {
             listeners: vec![Listener { transport: Transport::Udp, local, advertised: local }],
             trunks: TRUNKS.map(trunk).to_vec(),
+            failover: Duration::from_secs(4),
             product: "revbridge".into(),
         },
         media: MediaConfig {

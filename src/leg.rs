@@ -41,6 +41,9 @@ pub enum LegEvent {
     Answered { sdp: Option<Description> },
     /// A final answer of 300 or more. The leg is over.
     Refused { status: u16, q850: Option<u8> },
+    /// The INVITE reached nobody, for a reason of its trunk's, and another trunk takes the number: the leg may be prepared
+    /// and invited again. What still comes of this INVITE is taken down.
+    Unreached(Failure),
     /// The peer wants to change the session; `None` when it asks us to offer (RFC 3264 §5).
     Offer(Option<Description>),
     /// The answer, in the ACK, to the offer that we made in a 2xx (RFC 3261 §13.2.1).
@@ -58,6 +61,13 @@ pub enum LegEvent {
     Stray { known: u32 },
     /// After [`LegCommand::End`]: the peer has agreed, or the time for it has run out.
     Gone,
+}
+
+/// Why an INVITE came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    Refused { status: u16, q850: Option<u8> },
+    Lost(Loss),
 }
 
 /// Why a leg is lost.

@@ -19,6 +19,7 @@ impl Call {
             | LegEvent::AnswerInAck(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
+            | LegEvent::Unreached(_)
             | LegEvent::Gone => {}
         }
     }

@@ -73,11 +73,22 @@ impl Party {
         self.offered = Some(Box::new(offer));
     }
 
+    /// By another trunk: the same offer.
+    pub fn invited_again(&mut self) -> Option<Description> {
+        self.phase = Phase::Ringing;
+        self.ring_ended_at = None;
+        self.offered.as_deref().cloned()
+    }
+
     /// Keeps the phase in step with what the leg reports.
     pub fn hear(&mut self, now: Timestamp, event: &LegEvent) {
         match event {
             LegEvent::Answered { .. } => self.move_to(now, Phase::Answered),
-            LegEvent::Refused { .. } | LegEvent::Hangup(_) | LegEvent::Lost(_) | LegEvent::Gone => {
+            LegEvent::Refused { .. }
+            | LegEvent::Unreached(_)
+            | LegEvent::Hangup(_)
+            | LegEvent::Lost(_)
+            | LegEvent::Gone => {
                 self.move_to(now, Phase::Over);
             }
             LegEvent::Progress { .. }

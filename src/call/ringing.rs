@@ -31,14 +31,23 @@ impl Call {
             Committed::Permitted(_) | Committed::Done if end.is_some() => {
                 self.begin_ending(now, end.unwrap_or_else(End::drained), out);
             }
-            Committed::Permitted(permit) => self.ring_destination(now, permit, out),
+            Committed::Permitted(permit) => match next {
+                Next::RingAgain { side, until } => self.ring_again(now, side, until, permit, out),
+                Next::RingUser
+                | Next::AwaitBrowser
+                | Next::Connect
+                | Next::Confirm
+                | Next::RingDestination
+                | Next::Join
+                | Next::Tone(_) => self.ring_destination(now, permit, out),
+            },
             Committed::Done => match next {
                 Next::Connect => self.browser_connected(now, out),
                 Next::Confirm => self.ask_for_confirmation(now, out),
                 Next::Join => self.join(now, out),
                 Next::Tone(end) => self.play_failure(now, end, out),
                 // Those wait for more than that.
-                Next::RingUser | Next::AwaitBrowser | Next::RingDestination => {
+                Next::RingUser | Next::AwaitBrowser | Next::RingDestination | Next::RingAgain { .. } => {
                     self.begin_ending(now, End::store_unavailable(), out)
                 }
             },
@@ -133,6 +142,7 @@ impl Call {
             LegEvent::Hangup(_) => End::hung_up(side, false),
             LegEvent::Refused { status, q850 } => End::refused(side, status, q850),
             LegEvent::Lost(loss) => End::lost(side, loss, self.record.answered_at.is_none()),
+            LegEvent::Unreached(failure) => End::unreached(side, failure),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Offer(_)
@@ -152,6 +162,7 @@ impl Call {
             LegEvent::Answered { sdp } => self.user_answered(now, sdp, out),
             LegEvent::Refused { status, q850 } => self.end(now, End::refused(side, status, q850), out),
             LegEvent::Lost(loss) => self.end(now, End::lost(side, loss, true), out),
+            LegEvent::Unreached(_) => self.try_elsewhere(side, out),
             LegEvent::Hangup(_) => self.end(now, End::hung_up(side, false), out),
             // A's own early media is not wanted: nobody is there to hear it.
             LegEvent::Progress { .. }
@@ -184,6 +195,33 @@ impl Call {
         out.push(CallAction::Prepare(Side::Destination));
         let step = Step::PermitLeg(self.leg_attempt(Side::Destination));
         self.wait_for(Next::RingDestination, step, Vec::new(), out);
+    }
+
+    /// The trunk failed before anybody rang, and another takes the number: the guardrails are asked again, for an INVITE of its
+    /// own, and what is left of the time to ring goes on.
+    fn try_elsewhere(&mut self, side: Side, out: &mut Vec<CallAction>) {
+        let (State::CallingUser(Ringing { until }) | State::CallingDestination(Ringing { until })) = self.state else {
+            return;
+        };
+        out.push(CallAction::Prepare(side));
+        let step = Step::PermitLeg(self.leg_attempt(side));
+        self.wait_for(Next::RingAgain { side, until }, step, Vec::new(), out);
+    }
+
+    fn ring_again(&mut self, now: Timestamp, side: Side, until: Timestamp, permit: Permit, out: &mut Vec<CallAction>) {
+        self.state = match side {
+            Side::User => State::CallingUser(Ringing { until }),
+            Side::Destination => State::CallingDestination(Ringing { until }),
+        };
+        if until <= now {
+            return match side {
+                Side::User => self.user_rang_out(now, out),
+                Side::Destination => self.destination_rang_out(now, out),
+            };
+        }
+        if let Some(offer) = self.party_mut(side).invited_again() {
+            out.push(CallAction::Leg(side, LegCommand::Invite { permit, offer }));
+        }
     }
 
     pub(super) fn wait_for(&mut self, next: Next, step: Step, facts: Vec<FactKind>, out: &mut Vec<CallAction>) {
@@ -239,6 +277,7 @@ impl Call {
             LegEvent::Hangup(_) => self.end(now, End::hung_up(side, false), out),
             LegEvent::Refused { status, q850 } => self.end(now, End::refused(side, status, q850), out),
             LegEvent::Lost(loss) => self.end(now, End::lost(side, loss, false), out),
+            LegEvent::Unreached(failure) => self.end(now, End::unreached(side, failure), out),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Offer(_)
@@ -277,6 +316,7 @@ impl Call {
                 self.fail(now, End::refused(side, status, q850), out);
             }
             (Side::Destination, LegEvent::Lost(loss)) => self.fail(now, End::lost(side, loss, true), out),
+            (Side::Destination, LegEvent::Unreached(_)) => self.try_elsewhere(side, out),
             (Side::Destination, LegEvent::Hangup(cause)) => {
                 // BYE on an early dialog: as good as a refusal.
                 self.fail(now, End::refused(side, 480, Some(cause.q850)), out);
@@ -288,6 +328,7 @@ impl Call {
                 LegEvent::Progress { .. }
                 | LegEvent::Answered { .. }
                 | LegEvent::Refused { .. }
+                | LegEvent::Unreached(_)
                 | LegEvent::Offer(_)
                 | LegEvent::AnswerInAck(_)
                 | LegEvent::Stray { .. }
@@ -378,6 +419,7 @@ impl Call {
                 LegEvent::Progress { .. }
                 | LegEvent::Answered { .. }
                 | LegEvent::Refused { .. }
+                | LegEvent::Unreached(_)
                 | LegEvent::Offer(_)
                 | LegEvent::AnswerInAck(_)
                 | LegEvent::Stray { .. }

@@ -159,6 +159,7 @@ impl Call {
             Stage::Committing(Next::RingDestination) if self.destination.phase == Phase::Idle => {
                 self.destination.phase = Phase::Ringing;
             }
+            Stage::Committing(Next::RingAgain { side, .. }) => self.party_mut(side).phase = Phase::Ringing,
             Stage::Committing(Next::Join) => self.joined = true,
             Stage::Committing(
                 Next::AwaitBrowser | Next::Connect | Next::Confirm | Next::Tone(_) | Next::RingDestination,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Ending;
-use crate::leg::Loss;
+use crate::leg::{Failure, Loss};
 use crate::model::{EndReason, EndedBy, Side, Timestamp};
 
 #[derive(Debug)]
@@ -38,6 +38,11 @@ pub(super) enum Next {
     Connect,
     Confirm,
     RingDestination,
+    /// By another trunk, for the rest of the time.
+    RingAgain {
+        side: Side,
+        until: Timestamp,
+    },
     Join,
     /// The destination failed before A's answer was durable: A hears the tone once it is.
     Tone(End),
@@ -124,6 +129,14 @@ impl End {
             Side::User if !joined => Self::new(EndReason::UserHangup, EndedBy::User),
             Side::User => Self::new(EndReason::Hangup, EndedBy::User),
             Side::Destination => Self::new(EndReason::Hangup, EndedBy::Destination),
+        }
+    }
+
+    /// An INVITE came to nothing, and no other is sent.
+    pub fn unreached(side: Side, failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { status, q850 } => Self::refused(side, status, q850),
+            Failure::Lost(loss) => Self::lost(side, loss, true),
         }
     }
 

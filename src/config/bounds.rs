@@ -23,6 +23,12 @@ pub const NODE: &str = "solo";
 pub const LEASE: u64 = 10;
 pub const LEASE_BOUND: RangeInclusive<u64> = 3..=60;
 pub const SIP_LISTEN: &str = "udp:127.0.0.1:5060";
+/// A trunk that says nothing to an INVITE for so long is passed over: four repetitions on UDP (RFC 3261 §17.1.1.2), and
+/// early enough that another one rings within anybody's patience.
+pub const FAILOVER: u64 = 4;
+pub const FAILOVER_BOUND: RangeInclusive<u64> = 1..=30;
+/// Of one trunk, at once and in a second.
+pub const TRUNK_CALLS_BOUND: RangeInclusive<u64> = 1..=1_000_000;
 pub const MEDIA_ADDRESS: &str = "127.0.0.1";
 /// 5,000 port pairs: below Linux's ephemeral ports, which start at 32768.
 pub const MEDIA_PORTS: &str = "20000-29999";

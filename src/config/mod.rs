@@ -135,6 +135,8 @@ pub struct ClusterConfig {
 #[derive(Debug, Clone)]
 pub struct SipConfig {
     pub listeners: Vec<Listener>,
+    /// After so long without any response another trunk is tried, where there is one.
+    pub failover: Duration,
 }
 
 /// Who we are to peers on TLS, and whom we believe.
@@ -307,6 +309,9 @@ pub struct Trunk {
     /// Lower first.
     pub priority: u16,
     pub weight: u16,
+    /// Legs that it takes at once, and that may begin in any second; `None` without a bound.
+    pub max_calls: Option<u32>,
+    pub max_calls_per_second: Option<u32>,
     /// How often it is asked whether it is alive; `None` never.
     pub ping: Option<Duration>,
     pub codecs: Vec<crate::sdp::Codec>,
@@ -330,6 +335,8 @@ impl Trunk {
             prefixes: Vec::new(),
             priority: bounds::TRUNK_PRIORITY,
             weight: bounds::TRUNK_WEIGHT,
+            max_calls: None,
+            max_calls_per_second: None,
             ping: None,
             codecs: vec![crate::sdp::Codec::Pcmu, crate::sdp::Codec::Pcma],
         }
@@ -382,7 +389,7 @@ impl Config {
         let admin = servers::admin(root.table("admin"));
         let store = servers::store(root.table("store"));
         let cluster = cluster::cluster(root.table("cluster"), store.as_ref().is_none_or(StoreConfig::is_shared));
-        let listeners = servers::sip(root.table("sip"));
+        let (listeners, failover) = servers::sip(root.table("sip"));
         let tls = tls::tls(root.table("tls"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
@@ -414,7 +421,7 @@ impl Config {
             admin: admin?.value,
             store,
             cluster,
-            sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect() },
+            sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect(), failover },
             tls,
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),

@@ -79,7 +79,7 @@ pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
 }
 
 /// All listeners that could be read; a mistake was noted when there is none.
-pub(super) fn sip(mut s: Section<'_, '_>) -> Vec<At<Listener>> {
+pub(super) fn sip(mut s: Section<'_, '_>) -> (Vec<At<Listener>>, Duration) {
     let advertise = s.parsed("advertise", advertised);
     let mut texts = s.texts("listen");
     if !s.has("listen") {
@@ -97,8 +97,9 @@ pub(super) fn sip(mut s: Section<'_, '_>) -> Vec<At<Listener>> {
             Err(message) => s.wrong(at, "listen", message),
         }
     }
+    let failover = s.seconds("failover_seconds", &bounds::FAILOVER_BOUND, bounds::FAILOVER);
     s.finish();
-    listeners
+    (listeners, failover)
 }
 
 /// Both would be bound to the same port: TCP and TLS share theirs.

@@ -30,7 +30,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY.into());
         let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT.into());
         let trusted = s.flag("trusted").unwrap_or(false);
-        s.later("max_calls_per_second", "a rate per trunk comes in a later release; remove it");
+        let mut most = |key| s.whole(key, &bounds::TRUNK_CALLS_BOUND).and_then(|most| u32::try_from(most).ok());
+        let (max_calls, max_calls_per_second) = (most("max_calls"), most("max_calls_per_second"));
         let certificate_name = s.parsed("certificate_name", certificate_name);
         let (name, Place { host, target, transport }) = (name?.value, uri?.value);
         Some(At {
@@ -46,6 +47,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
                 prefixes: prefixes.into_iter().map(|p| p.value).collect(),
                 priority: u16::try_from(priority).unwrap_or(u16::MAX),
                 weight: u16::try_from(weight).unwrap_or(u16::MAX),
+                max_calls,
+                max_calls_per_second,
                 ping: (!ping.is_zero()).then_some(ping),
                 codecs,
             },

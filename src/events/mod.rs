@@ -173,6 +173,11 @@ pub enum Notice {
         trunk: Arc<str>,
         in_service: bool,
     },
+    /// An INVITE came to nothing because of its trunk; another trunk is asked if one takes the number.
+    TrunkFailed {
+        trunk: Arc<str>,
+        elsewhere: bool,
+    },
     /// A packet that was not a message for us: answered cheaply or dropped.
     Noise {
         kind: NoiseKind,

@@ -61,6 +61,9 @@ pub fn say(notice: &Notice) {
         }
         Notice::TrunkHealth { trunk, in_service: true } => info!(trunk = trunk.as_ref(), "trunk in service"),
         Notice::TrunkHealth { trunk, in_service: false } => warn!(trunk = trunk.as_ref(), "trunk out of service"),
+        Notice::TrunkFailed { trunk, elsewhere } => {
+            warn!(trunk = trunk.as_ref(), elsewhere, "an INVITE came to nothing because of its trunk");
+        }
         Notice::Noise { kind } => debug!(kind = kind.as_str(), "noise"),
         Notice::CommitFailed { call } => error!(%call, "the store could not commit"),
         Notice::CallRestored { call } => info!(%call, "call taken up after its process ended"),

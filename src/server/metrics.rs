@@ -140,6 +140,11 @@ pub fn count(notice: &Notice) {
         Notice::TrunkHealth { trunk, in_service } => {
             gauge!("revbridge_trunk_up", "trunk" => trunk.to_string()).set(f64::from(u8::from(*in_service)));
         }
+        Notice::TrunkFailed { trunk, elsewhere } => {
+            let elsewhere = if *elsewhere { "yes" } else { "no" };
+            let labels = [("trunk", trunk.to_string()), ("elsewhere", elsewhere.to_owned())];
+            counter!("revbridge_trunk_failures_total", &labels).increment(1);
+        }
         Notice::Noise { kind } => counter!("revbridge_sip_noise_total", "kind" => kind.as_str()).increment(1),
         Notice::CommitFailed { .. } => counter!("revbridge_commits_failed_total").increment(1),
         Notice::CallRestored { .. } => counter!("revbridge_calls_restored_total").increment(1),

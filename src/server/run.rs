@@ -146,6 +146,7 @@ fn switch_config(config: &Config) -> SwitchConfig {
         endpoint: EndpointConfig {
             listeners: config.sip.listeners.clone(),
             trunks: config.trunks.clone(),
+            failover: config.sip.failover,
             product: concat!("revbridge/", env!("CARGO_PKG_VERSION")).into(),
         },
         media: config.media.clone(),

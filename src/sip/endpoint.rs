@@ -12,18 +12,19 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::attempts::Attempts;
 use super::guard::{Forbidden, Party};
 use super::ident::Token;
 use super::leg::{Context, Detour, Facts, Known, Leg, LegSnapshot, Packet};
 use super::noise::Strangers;
 use super::ping::Ping;
-use super::route::{Trunks, listener_for};
-use super::wire::{Host, Message, Method, StartLine};
+use super::route::{Candidate, Trunks, listener_for};
+use super::wire::{HeaderName, Host, Message, Method, StartLine};
 use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
-use crate::config::Trunk;
 use crate::events::{NoiseKind, Notice};
-use crate::leg::{LegCommand, LegEvent};
+use crate::leg::{Failure, LegCommand, LegEvent, Loss};
 use crate::model::{CallId, E164, LegId, Secret, Side, Timestamp};
 
 /// All of SIP: transactions, dialogs, legs, trunks.
@@ -39,26 +40,18 @@ pub struct Endpoint {
     trunks: Trunks,
     /// By the trunk's place in the configuration.
     pings: Vec<Option<Ping>>,
-    legs: HashMap<LegId, Box<Entry>>,
+    legs: HashMap<LegId, Box<Attempts>>,
     owners: HashMap<Token, Owner>,
     /// Those that a connection can belong to, by their trunk's address.
     connected: BTreeSet<(IpAddr, LegId)>,
     deadlines: BTreeSet<(Timestamp, Owner)>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    leg: Leg,
-    /// As it stands in the table of deadlines.
-    deadline: Option<Timestamp>,
-    /// What the guard looks for, and what the leg knew when that was prepared.
-    party: Option<(Known, Arc<Party>)>,
-}
-
 /// Whose a Call-ID or a deadline is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
-    Leg(LegId),
+    /// Which attempt at it; of a deadline, any.
+    Leg(LegId, usize),
     Ping(usize),
 }
 
@@ -91,37 +84,103 @@ impl Endpoint {
         endpoint
     }
 
-    /// The trunk that takes calls to this number now: longest prefix, then priority, then weight, among
-    /// those in service.
-    pub fn route(&mut self, number: E164) -> Option<Arc<Trunk>> {
-        self.trunks.route(number)
+    /// Whether any trunk takes calls to this number now.
+    pub fn has_route(&self, now: Timestamp, number: E164) -> bool {
+        self.trunks.has_route(now, number, &[])
+    }
+
+    /// The trunks that take calls to this number, and what each choice goes by: the first comes first.
+    pub fn candidates(&self, now: Timestamp, number: E164) -> Vec<Candidate> {
+        self.trunks.candidates(now, number)
     }
 
     pub fn trunks_in_service(&self) -> usize {
         self.trunks.in_service()
     }
 
-    /// Makes a leg that has not spoken yet, so that a snapshot can hold it before its INVITE leaves.
-    /// From here on [`Endpoint::snapshot`] knows it.
-    pub fn prepare(&mut self, leg: LegId, secret: Secret, trunk: Arc<Trunk>, to: E164, shown: E164) {
+    /// Makes a leg that has not spoken yet, or a further attempt at one, so that a snapshot can hold it before its INVITE
+    /// leaves. From here on [`Endpoint::snapshot`] knows it. `false` when no trunk takes the number that was not tried.
+    pub fn prepare(&mut self, now: Timestamp, leg: LegId, secret: Secret, to: E164, shown: E164) -> bool {
+        let trunk = match self.legs.get(&leg) {
+            Some(attempts) => self.trunks.choose(now, to, &attempts.tried()),
+            None => self.trunks.choose(now, to, &[]),
+        };
+        let Some(trunk) = trunk else { return false };
         let listener = listener_for(&self.config.listeners, trunk.transport, trunk.target);
         // `route` gives no trunk without a listener; a flow to nowhere is what such a leg would get.
         let (local, advertised) = listener.map_or((trunk.target, trunk.target), |l| (l.local, l.advertised));
         let facts = Facts::new(leg, secret, trunk, local, advertised, to, shown);
         let detour = Detour::beside(&self.config.listeners, facts.flow);
-        self.insert(Leg::new(Facts { detour, ..facts }));
+        let new = Leg::new(Facts { detour, ..facts });
+        match self.legs.get_mut(&leg) {
+            Some(attempts) => attempts.add(new),
+            None => _ = self.legs.insert(leg, Box::new(Attempts::new(new))),
+        }
+        if let Some(attempts) = self.legs.get_mut(&leg) {
+            attempts.on_trunk = true;
+        }
+        self.enlist(leg);
+        true
     }
 
     /// A leg that is not known is gone already.
     pub fn command(&mut self, now: Timestamp, leg: LegId, command: LegCommand, out: &mut Vec<EndpointAction>) {
-        let Some(entry) = self.legs.get_mut(&leg) else {
+        if let LegCommand::Invite { .. } = &command {
+            self.be_patient(now, leg);
+        }
+        let Some(attempts) = self.legs.get_mut(&leg) else {
             if let LegCommand::End(_) = command {
                 out.push(EndpointAction::Leg(leg, LegEvent::Gone));
             }
             return;
         };
-        entry.leg.command(command, &mut Context { now, product: &self.config.product, out });
+        let from = out.len();
+        attempts.command(command, &mut Context { now, product: &self.config.product, out });
+        self.settle(now, leg, None, from, out);
+    }
+
+    /// A trunk that says nothing is given up early where another could take the call.
+    fn be_patient(&mut self, now: Timestamp, leg: LegId) {
+        let failover = self.config.failover;
+        if self.may_go_on(now, leg)
+            && let Some(attempts) = self.legs.get_mut(&leg)
+        {
+            attempts.last_mut().set_patience(failover);
+        }
+    }
+
+    /// Whether another trunk could be asked for this leg.
+    fn may_go_on(&self, now: Timestamp, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|attempts| {
+            let to = attempts.last().facts().to;
+            attempts.may_go_on() && self.trunks.has_route(now, to, &attempts.tried())
+        })
+    }
+
+    /// After a leg has acted: what came to nothing because of its trunk is remembered of the trunk, and may go on elsewhere.
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        leg: LegId,
+        retry_after: Option<Duration>,
+        from: usize,
+        out: &mut Vec<EndpointAction>,
+    ) {
         self.reschedule(leg);
+        for index in from..out.len() {
+            let EndpointAction::Leg(id, event) = &mut out[index] else { continue };
+            let Some(failure) = failure_of_trunk(event).filter(|_| *id == leg) else { continue };
+            let Some(attempts) = self.legs.get(&leg).filter(|attempts| attempts.last().reached_nobody()) else {
+                continue;
+            };
+            let trunk = attempts.trunk().name.clone();
+            self.trunks.failed(now, &trunk, retry_after);
+            let elsewhere = self.may_go_on(now, leg);
+            if elsewhere {
+                *event = LegEvent::Unreached(failure);
+            }
+            out.push(EndpointAction::Notice(Notice::TrunkFailed { trunk, elsewhere }));
+        }
     }
 
     pub fn packet(&mut self, now: Timestamp, flow: Flow, packet: &[u8], out: &mut Vec<EndpointAction>) {
@@ -150,9 +209,11 @@ impl Endpoint {
         let legs: Vec<LegId> =
             self.connected.range((ip, first)..).take_while(|(at, _)| *at == ip).map(|(_, leg)| *leg).collect();
         for id in legs {
-            if let Some(entry) = self.legs.get_mut(&id) {
-                entry.leg.flow_down(flow, why, &mut Context { now, product: &self.config.product, out });
-                self.reschedule(id);
+            if let Some(attempts) = self.legs.get_mut(&id) {
+                let from = out.len();
+                let mut cx = Context { now, product: &self.config.product, out };
+                attempts.all(&mut cx, |leg, cx| leg.flow_down(flow, why, cx));
+                self.settle(now, id, None, from, out);
             }
         }
         for index in 0..self.pings.len() {
@@ -164,10 +225,11 @@ impl Endpoint {
         let due: Vec<Owner> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, owner)| *owner).collect();
         for owner in due {
             match owner {
-                Owner::Leg(id) => {
-                    if let Some(entry) = self.legs.get_mut(&id) {
-                        entry.leg.timeout(&mut Context { now, product: &self.config.product, out });
-                        self.reschedule(id);
+                Owner::Leg(id, _) => {
+                    if let Some(attempts) = self.legs.get_mut(&id) {
+                        let from = out.len();
+                        attempts.all(&mut Context { now, product: &self.config.product, out }, Leg::timeout);
+                        self.settle(now, id, None, from, out);
                     }
                 }
                 Owner::Ping(index) => self.ping(index, out, |ping, product, out| ping.timeout(now, product, out)),
@@ -181,7 +243,7 @@ impl Endpoint {
     }
 
     pub fn snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
-        self.legs.get(&leg).map(|entry| entry.leg.snapshot())
+        self.legs.get(&leg).map(|attempts| attempts.snapshot())
     }
 
     /// Takes a leg up. It may have sent anything that a leg can have sent after that snapshot: an
@@ -191,19 +253,31 @@ impl Endpoint {
     /// from a listener which is none of ours (another node's, or one that is not configured any more) goes on
     /// from one of ours: its peer hears the end, and what it says to the old address is lost.
     pub fn restore(&mut self, _now: Timestamp, leg: LegId, snapshot: LegSnapshot) {
-        let trunk = snapshot.trunk(self.trunks.named(&snapshot.trunk));
-        self.insert(Leg::restore(leg, trunk, &self.config.listeners, snapshot));
+        let legs = snapshot.attempts().into_iter().map(|snapshot| {
+            let trunk = snapshot.trunk(self.trunks.named(&snapshot.trunk));
+            Leg::restore(leg, trunk, &self.config.listeners, snapshot)
+        });
+        let Some(mut attempts) = Attempts::restored(legs) else { return };
+        if !attempts.is_over() {
+            attempts.on_trunk = true;
+            self.trunks.resumed(&attempts.trunk().name);
+        }
+        self.insert(leg, attempts);
     }
 
     /// The call is over for good: drop what is left of its legs.
     pub fn forget(&mut self, leg: LegId) {
-        if let Some(entry) = self.legs.remove(&leg) {
-            let facts = entry.leg.facts();
+        let Some(attempts) = self.legs.remove(&leg) else { return };
+        for attempt in attempts.legs() {
+            let facts = attempt.facts();
             self.owners.remove(&facts.call_id);
             self.connected.remove(&(facts.flow.remote.ip(), leg));
-            if let Some(at) = entry.deadline {
-                self.deadlines.remove(&(at, Owner::Leg(leg)));
-            }
+        }
+        if let Some(at) = attempts.deadline {
+            self.deadlines.remove(&(at, Owner::Leg(leg, 0)));
+        }
+        if attempts.on_trunk {
+            self.trunks.ended(&attempts.trunk().name);
         }
     }
 
@@ -213,7 +287,8 @@ impl Endpoint {
     /// Left out is what says nothing: our own hosts and those of the trunks, and what is so short that
     /// it occurs in any message by chance.
     pub fn identity(&self, leg: LegId) -> Vec<String> {
-        self.legs.get(&leg).map_or_else(Vec::new, |entry| Known::of(&entry.leg).strings(&self.public))
+        let legs = self.legs.get(&leg).map(|attempts| attempts.legs()).unwrap_or_default();
+        legs.iter().flat_map(|leg| Known::of(leg).strings(&self.public)).collect()
     }
 
     /// What must not occur in a request that leaves this leg: all by which the other leg of its call is
@@ -225,7 +300,7 @@ impl Endpoint {
 
     fn party(&mut self, leg: LegId) -> Arc<Party> {
         match self.legs.get_mut(&leg) {
-            Some(entry) => entry.party(&self.public),
+            Some(attempts) => attempts.party(&self.public),
             None => Arc::clone(&self.nobody),
         }
     }
@@ -233,41 +308,52 @@ impl Endpoint {
     /// When both legs have ended, hardly a request follows: for one that does, the search is prepared again.
     fn release(&mut self, call: CallId) {
         let legs = Side::BOTH.map(|side| LegId { call, side });
-        if legs.iter().all(|leg| self.legs.get(leg).is_none_or(|entry| entry.leg.is_over())) {
+        if legs.iter().all(|leg| self.legs.get(leg).is_none_or(|attempts| attempts.is_over())) {
             for leg in legs {
-                if let Some(entry) = self.legs.get_mut(&leg) {
-                    entry.party = None;
+                if let Some(attempts) = self.legs.get_mut(&leg) {
+                    attempts.forget_party();
                 }
             }
         }
     }
 
-    fn insert(&mut self, leg: Leg) {
-        let id = leg.facts().id;
+    fn insert(&mut self, id: LegId, attempts: Attempts) {
         self.forget(id);
-        self.owners.insert(leg.facts().call_id, Owner::Leg(id));
-        if leg.facts().connects() {
-            self.connected.insert((leg.facts().flow.remote.ip(), id));
+        self.legs.insert(id, Box::new(attempts));
+        self.enlist(id);
+    }
+
+    /// By what each attempt at a leg is found.
+    fn enlist(&mut self, id: LegId) {
+        let Some(attempts) = self.legs.get(&id) else { return };
+        for (index, attempt) in attempts.legs().iter().enumerate() {
+            let facts = attempt.facts();
+            self.owners.insert(facts.call_id, Owner::Leg(id, index));
+            if facts.connects() {
+                self.connected.insert((facts.flow.remote.ip(), id));
+            }
         }
-        self.legs.insert(id, Box::new(Entry { leg, deadline: None, party: None }));
         self.reschedule(id);
     }
 
     fn reschedule(&mut self, id: LegId) {
-        let Some(entry) = self.legs.get_mut(&id) else { return };
-        if entry.leg.is_over() {
+        let Some(attempts) = self.legs.get_mut(&id) else { return };
+        if attempts.last().is_over() && std::mem::replace(&mut attempts.on_trunk, false) {
+            self.trunks.ended(&attempts.trunk().name);
+        }
+        if attempts.is_over() {
             self.release(id.call);
         }
-        let Some(entry) = self.legs.get_mut(&id) else { return };
-        let deadline = entry.leg.next_timeout();
-        if deadline == entry.deadline {
+        let Some(attempts) = self.legs.get_mut(&id) else { return };
+        let deadline = attempts.next_timeout();
+        if deadline == attempts.deadline {
             return;
         }
-        if let Some(at) = std::mem::replace(&mut entry.deadline, deadline) {
-            self.deadlines.remove(&(at, Owner::Leg(id)));
+        if let Some(at) = std::mem::replace(&mut attempts.deadline, deadline) {
+            self.deadlines.remove(&(at, Owner::Leg(id, 0)));
         }
         if let Some(at) = deadline {
-            self.deadlines.insert((at, Owner::Leg(id)));
+            self.deadlines.insert((at, Owner::Leg(id, 0)));
         }
     }
 
@@ -288,9 +374,9 @@ impl Endpoint {
             return noise(NoiseKind::UnknownTransaction, out);
         }
         match self.owner(message.call_id) {
-            Some(Owner::Leg(id)) => {
-                let Some(entry) = self.legs.get_mut(&id) else { return };
-                let facts = entry.leg.facts();
+            Some(Owner::Leg(id, attempt)) => {
+                let Some(attempts) = self.legs.get_mut(&id) else { return };
+                let Some(facts) = attempts.legs().get(attempt).map(Leg::facts) else { return };
                 if !facts.hears(flow) {
                     return noise(NoiseKind::Stranger, out);
                 }
@@ -298,8 +384,10 @@ impl Endpoint {
                 if tag != Some(facts.local_tag) {
                     return noise(NoiseKind::UnknownTransaction, out);
                 }
-                entry.leg.response(message, status, &mut Context { now, product: &self.config.product, out });
-                self.reschedule(id);
+                let from = out.len();
+                let mut cx = Context { now, product: &self.config.product, out };
+                attempts.act(attempt, &mut cx, |leg, cx| leg.response(message, status, cx));
+                self.settle(now, id, retry_after(message), from, out);
             }
             Some(Owner::Ping(index)) => {
                 self.ping(index, out, |ping, _, _| ping.response(now, flow, message, status));
@@ -317,21 +405,23 @@ impl Endpoint {
         bytes: &[u8],
         out: &mut Vec<EndpointAction>,
     ) {
-        let Some(Owner::Leg(id)) = self.owner(message.call_id) else {
+        let Some(Owner::Leg(id, attempt)) = self.owner(message.call_id) else {
             let answered = method == Method::Ack || self.may_answer(now, flow, out);
             if answered {
                 stray::answer(message, method, flow, self.secret, out);
             }
             return;
         };
-        let Some(entry) = self.legs.get_mut(&id) else { return };
-        if !entry.leg.facts().hears(flow) {
+        let Some(attempts) = self.legs.get_mut(&id) else { return };
+        if !attempts.legs().get(attempt).is_some_and(|leg| leg.facts().hears(flow)) {
             // Whoever knows the Call-ID and is not the trunk learns nothing, not even that it is right.
             return noise(NoiseKind::Stranger, out);
         }
         let packet = Packet { message, method, bytes, flow };
-        entry.leg.request(packet, &mut Context { now, product: &self.config.product, out });
-        self.reschedule(id);
+        let from = out.len();
+        let mut cx = Context { now, product: &self.config.product, out };
+        attempts.act(attempt, &mut cx, |leg, cx| leg.request(packet, cx));
+        self.settle(now, id, None, from, out);
     }
 
     /// Whether what belongs to no leg gets its answer. A trunk always does.
@@ -364,18 +454,30 @@ impl Endpoint {
     }
 }
 
-impl Entry {
-    fn party(&mut self, public: &[String]) -> Arc<Party> {
-        if let Some((known, party)) = &self.party
-            && known.is_of(&self.leg)
-        {
-            return Arc::clone(party);
-        }
-        let known = Known::of(&self.leg);
-        let party = Arc::new(Party::new(known.strings(public)));
-        self.party = Some((known, Arc::clone(&party)));
-        party
+/// The failure of a trunk, and not of whom it rings.
+fn failure_of_trunk(event: &LegEvent) -> Option<Failure> {
+    match event {
+        LegEvent::Refused { status: 503, q850 } => Some(Failure::Refused { status: 503, q850: *q850 }),
+        LegEvent::Lost(loss @ (Loss::Timeout | Loss::Transport | Loss::Certificate)) => Some(Failure::Lost(*loss)),
+        LegEvent::Lost(Loss::Dialog | Loss::NoAck | Loss::MaskingGuard | Loss::Unauthorized)
+        | LegEvent::Refused { .. }
+        | LegEvent::Progress { .. }
+        | LegEvent::Answered { .. }
+        | LegEvent::Unreached(_)
+        | LegEvent::Offer(_)
+        | LegEvent::AnswerInAck(_)
+        | LegEvent::Digit(_)
+        | LegEvent::Hangup(_)
+        | LegEvent::Stray { .. }
+        | LegEvent::Gone => None,
     }
+}
+
+/// RFC 3261 §20.33: seconds, and perhaps a comment or parameters.
+fn retry_after(message: &Message<'_>) -> Option<Duration> {
+    let value = message.header(HeaderName::RetryAfter)?;
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next().filter(|digits| digits.len() <= 9)?;
+    digits.parse().ok().map(Duration::from_secs)
 }
 
 fn public_hosts(config: &EndpointConfig) -> Vec<String> {

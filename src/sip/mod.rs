@@ -16,6 +16,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use crate::events::Notice;
 use crate::leg::LegEvent;
 use crate::model::LegId;
 
+mod attempts;
 pub mod digest;
 mod endpoint;
 pub mod guard;
@@ -41,6 +43,7 @@ pub mod wire;
 
 pub use endpoint::Endpoint;
 pub use leg::LegSnapshot;
+pub use route::Candidate;
 
 /// How messages reach a peer: our socket's address and the peer's. On TCP and TLS our address is the listener's, also
 /// where we have connected, so that a flow says the same before and after a connection is lost.
@@ -97,6 +100,8 @@ pub enum EndpointAction {
 pub struct EndpointConfig {
     pub listeners: Vec<Listener>,
     pub trunks: Vec<Arc<Trunk>>,
+    /// After so long without any response to an INVITE another trunk is tried, where there is one.
+    pub failover: Duration,
     /// `Server` and `User-Agent`.
     pub product: Arc<str>,
 }

@@ -84,7 +84,7 @@ impl Switch {
             return Err(Unavailable::Full);
         }
         let phone = dial.connect.phone();
-        if phone.into_iter().chain([dial.to]).any(|number| self.endpoint.route(number).is_none()) {
+        if phone.into_iter().chain([dial.to]).any(|number| !self.endpoint.has_route(now, number)) {
             return Err(Unavailable::NoTrunk);
         }
         let user = phone.map(|_| self.ports.take(now).ok_or(Unavailable::NoMediaPort)).transpose()?;

@@ -255,7 +255,7 @@ impl Switch {
 
     fn act(&mut self, now: Timestamp, id: CallId, action: CallAction, out: &mut Vec<Output>) {
         match action {
-            CallAction::Prepare(side) => self.prepare(LegId { call: id, side }),
+            CallAction::Prepare(side) => self.prepare(now, LegId { call: id, side }),
             CallAction::Commit { kind, step, facts } => self.commit(now, id, kind, step, facts, out),
             CallAction::Leg(side, command) => {
                 let mut actions = Vec::new();
@@ -286,7 +286,7 @@ impl Switch {
     }
 
     /// Gives a leg its identity and its trunk.
-    fn prepare(&mut self, leg: LegId) {
+    fn prepare(&mut self, now: Timestamp, leg: LegId) {
         let Some(entry) = self.calls.get(&leg.call) else { return };
         let plan = entry.call.plan();
         let to = match leg.side {
@@ -295,9 +295,8 @@ impl Switch {
         };
         let Some(to) = to else { return };
         let shown = plan.from;
-        match self.endpoint.route(to) {
-            Some(trunk) => self.endpoint.prepare(leg, self.ids.secret(), trunk, to, shown),
-            None => self.work.push_back((leg.call, CallEvent::Leg(leg.side, LegEvent::Lost(Loss::Transport)))),
+        if !self.endpoint.prepare(now, leg, self.ids.secret(), to, shown) {
+            self.work.push_back((leg.call, CallEvent::Leg(leg.side, LegEvent::Lost(Loss::Transport))));
         }
     }
 

@@ -116,6 +116,7 @@ impl Node {
             endpoint: EndpointConfig {
                 listeners: vec![Listener { transport: Transport::Udp, local, advertised: local }],
                 trunks: vec![trunk("phones", "+1415", PHONE), trunk("carrier", "+1212", CARRIER)],
+                failover: Duration::from_secs(4),
                 product: "revbridge".into(),
             },
             media: MediaConfig {

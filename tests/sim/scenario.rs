@@ -98,7 +98,7 @@ pub struct StreamPlan {
     pub transport: Transport,
     /// Per mille of the messages with which their connection is cut.
     pub cuts: u64,
-    /// Per mille of the attempts to connect that fail.
+    /// Per mille of the attempts to connect that fail: few enough that a BYE, which is tried eleven times, arrives.
     pub refuses: u64,
 }
 
@@ -277,7 +277,7 @@ impl StreamPlan {
         Self {
             transport: rng.pick(&[Transport::Tcp, Transport::Tls]),
             cuts: if bad { rng.below(150) } else { 0 },
-            refuses: if bad { rng.pick(&[0, 0, 100, 400]) } else { 0 },
+            refuses: if bad { rng.pick(&[0, 0, 100, 200]) } else { 0 },
         }
     }
 }

@@ -93,6 +93,7 @@ pub fn config(scenario: &Scenario, node: u8) -> SwitchConfig {
                 .map(|transport| Listener { transport, local: server, advertised: server })
                 .to_vec(),
             trunks: Side::BOTH.map(|side| trunk(side, scenario.ping, scenario.transport(side))).to_vec(),
+            failover: Duration::from_secs(4),
             product: "revbridge".into(),
         },
         media: MediaConfig {

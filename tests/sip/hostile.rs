@@ -197,8 +197,7 @@ fn what_a_leg_learns_is_looked_for_in_the_next_request_of_the_other() {
     assert!(["main-tag", "fork-tag", "moved-away"].iter().all(|text| !may_say(&mut w, text)));
     // What the other leg has of its own it may say, as soon as it has it.
     let to = E164::parse(TO).unwrap();
-    let trunk = w.endpoint.route(to).unwrap();
     assert!(!may_say(&mut w, TO));
-    w.endpoint.prepare(other, Secret([8; 16]), trunk, to, E164::parse(SHOWN).unwrap());
+    assert!(w.endpoint.prepare(w.now, other, Secret([8; 16]), to, E164::parse(SHOWN).unwrap()));
     assert!(may_say(&mut w, TO) && !may_say(&mut w, "main-tag"));
 }

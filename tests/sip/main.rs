@@ -5,6 +5,7 @@ mod peer;
 mod challenges;
 mod connections;
 mod dialing;
+mod failover;
 mod forks;
 mod hostile;
 mod mutated;

@@ -88,6 +88,7 @@ impl World {
             endpoint: EndpointConfig {
                 listeners: vec![Listener { transport: Transport::Udp, local, advertised: local }],
                 trunks: trunks.to_vec(),
+                failover: Duration::from_secs(4),
                 product: "revbridge".into(),
             },
             media: MediaConfig {

@@ -27,7 +27,7 @@ fn a_trunk_that_does_not_answer_takes_no_calls_until_it_does() {
     let ping = w.sent("OPTIONS ");
     w.receive(&answer(&ping, 503, "x", ""));
     assert_eq!(health(&mut w), [false]);
-    assert!(w.endpoint.route(number).is_none());
+    assert!(!w.endpoint.has_route(w.now, number));
     assert_eq!(w.endpoint.trunks_in_service(), 0);
     w.pass(30 * SECOND);
     let ping = w.sent("OPTIONS ");
@@ -40,7 +40,7 @@ fn a_trunk_that_does_not_answer_takes_no_calls_until_it_does() {
     assert!(health(&mut w).is_empty());
     w.receive(&answer(&ping, 200, "x", ""));
     assert_eq!(health(&mut w), [true]);
-    assert!(w.endpoint.route(number).is_some());
+    assert!(w.endpoint.has_route(w.now, number));
     w.pass(62 * SECOND);
     assert_eq!(health(&mut w), [false]);
 }

@@ -41,6 +41,7 @@ pub use way::{Detour, Way};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -141,6 +142,9 @@ pub struct Leg {
     unacknowledged: Option<Unacknowledged>,
     /// [`LegEvent::Gone`] was reported.
     gone: bool,
+    /// How long the first INVITE waits for a sign of life, where another trunk could be asked; and until when.
+    patience: Option<Duration>,
+    silent_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +220,24 @@ impl Leg {
             peer_offer: None,
             unacknowledged: None,
             gone: false,
+            patience: None,
+            silent_until: None,
         }
+    }
+
+    /// Another trunk could be asked if this one says nothing.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
+    /// No response above 100 but the last has come, so nobody rings because of it.
+    pub fn reached_nobody(&self) -> bool {
+        self.early.is_empty() && self.dialog.is_none()
+    }
+
+    /// How many unwanted dialogs it has.
+    pub fn strays(&self) -> u32 {
+        u32::try_from(self.strays.len()).unwrap_or(u32::MAX)
     }
 
     pub fn facts(&self) -> &Facts {
@@ -239,6 +260,7 @@ impl Leg {
     }
 
     pub fn timeout(&mut self, cx: &mut Context<'_>) {
+        self.give_up_in_silence(cx);
         self.client_timeouts(cx);
         self.server_timeouts(cx);
         self.offer_timeouts(cx);
@@ -258,6 +280,7 @@ impl Leg {
         let requests = self.requests.iter().filter_map(|r| r.transaction.next_timeout());
         let inbound = self.inbound.iter().filter_map(Inbound::next_timeout);
         let offers = [
+            self.silent_until,
             self.peer_offer.as_ref().and_then(PeerOffer::next_timeout),
             self.unacknowledged.as_ref().map(Unacknowledged::next_timeout),
         ];
@@ -324,6 +347,7 @@ impl Leg {
 
     fn over(&mut self) {
         self.phase = Phase::Over;
+        self.silent_until = None;
         self.offer = Bytes::new();
         for invite in &mut self.invites {
             if invite.transaction.is_pending() {

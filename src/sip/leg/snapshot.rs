@@ -41,6 +41,9 @@ pub struct LegSnapshot {
     early: SmallVec<[u64; 2]>,
     dialog: Option<Dialog>,
     strays: Vec<Dialog>,
+    /// Attempts before this one, which reached nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<LegSnapshot>,
 }
 
 /// How far the leg had come. An end that was under way is asked for again after a restart, so what
@@ -84,6 +87,18 @@ impl LegSnapshot {
         }
     }
 
+    /// With those that were tried before it.
+    pub(in crate::sip) fn after(self, former: Vec<LegSnapshot>) -> Self {
+        Self { former, ..self }
+    }
+
+    /// Those that were tried before it, then itself.
+    pub(in crate::sip) fn attempts(mut self) -> Vec<LegSnapshot> {
+        let mut attempts = std::mem::take(&mut self.former);
+        attempts.push(self);
+        attempts
+    }
+
     fn is_at(&self, trunk: &Trunk) -> bool {
         trunk.target == self.flow.remote && trunk.transport == self.flow.transport && trunk.host == self.host
     }
@@ -112,6 +127,7 @@ impl Leg {
             early: self.early.clone(),
             dialog: self.dialog.clone(),
             strays: self.strays.clone(),
+            former: Vec::new(),
         }
     }
 

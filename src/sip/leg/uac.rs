@@ -28,6 +28,7 @@ impl Leg {
         }
         self.offer = Bytes::from(offer.to_string());
         self.phase = Phase::Calling;
+        self.silent_until = self.patience.map(|patience| cx.now + patience);
         self.send_invite(None, cx);
     }
 
@@ -62,6 +63,7 @@ impl Leg {
 
     fn invite_response(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
         self.signal(false, super::summary(status), cx);
+        self.silent_until = None;
         let invite = &mut self.invites[index];
         let step = invite.transaction.handle(cx.now, ClientInput::Response(Class::of(status)));
         if invite.given_up && Class::of(status) == Class::Provisional {
@@ -256,6 +258,20 @@ impl Leg {
         if expired {
             self.settle(cx);
         }
+    }
+
+    /// RFC 3263 §4.3 leaves the time to us: not even a 100 has come.
+    pub(super) fn give_up_in_silence(&mut self, cx: &mut Context<'_>) {
+        if self.silent_until.take_if(|until| *until <= cx.now).is_none() || self.phase != Phase::Calling {
+            return;
+        }
+        for invite in &mut self.invites {
+            // It may have arrived all the same: whoever then says that he rings is cancelled.
+            invite.transaction.terminate();
+            invite.bytes = Bytes::new();
+            invite.given_up = true;
+        }
+        self.lose(Loss::Timeout, cx);
     }
 
     fn invite_expired(&mut self, cx: &mut Context<'_>) {

@@ -244,6 +244,7 @@ fn switch_config(config: &Config) -> SwitchConfig {
         endpoint: EndpointConfig {
             listeners: config.sip.listeners.clone(),
             trunks: config.trunks.clone(),
+            failover: Duration::from_secs(4),
             product: "revbridge".into(),
         },
         media: config.media.clone(),
