@@ -34,6 +34,8 @@ pub struct Scenario {
     pub network: NetworkPlan,
     /// Where a side's trunk is not on UDP.
     pub streams: [Option<StreamPlan>; 2],
+    /// A further trunk to a side's phones, which is asked first and does not always do its work.
+    pub gateways: [Option<GatewayPlan>; 2],
     pub disk: DiskPlan,
     pub media: MediaPlan,
     pub crashes: Vec<Crash>,
@@ -92,6 +94,17 @@ pub struct NetworkPlan {
     pub strangers: u64,
 }
 
+/// Per mille of the INVITEs of which a trunk makes less than it should; it passes the others on.
+#[derive(Debug, Clone, Copy)]
+pub struct GatewayPlan {
+    /// Says nothing, and does nothing.
+    pub drops: u64,
+    /// Says nothing, and passes it on seconds later.
+    pub delays: u64,
+    /// Says 503.
+    pub refuses: u64,
+}
+
 /// A trunk that is reached by connections.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamPlan {
@@ -146,6 +159,7 @@ impl Scenario {
             organizations: (0..2).map(|_| OrganizationPlan::new(rng)).collect(),
             network: NetworkPlan::new(rng, kind),
             streams: [None; 2],
+            gateways: [None; 2],
             disk: DiskPlan::new(rng, kind),
             media: MediaPlan {
                 open_fails: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 30]) },
@@ -164,6 +178,8 @@ impl Scenario {
             for crash in &mut world.crashes {
                 crash.elsewhere = rng.chance(300);
             }
+            let bad = kind != Kind::Clean;
+            world.gateways = [(); 2].map(|()| (bad && rng.chance(300)).then(|| GatewayPlan::new(rng)));
             world.streams = [(); 2].map(|()| rng.chance(300).then(|| StreamPlan::new(rng, kind)));
         }
         world
@@ -175,7 +191,14 @@ impl Scenario {
     }
 
     pub fn is_lossless(&self) -> bool {
-        self.network.loss == 0 && self.streams.iter().flatten().all(|stream| stream.cuts + stream.refuses == 0)
+        let passes = self.gateways.iter().all(Option::is_none);
+        passes
+            && self.network.loss == 0
+            && self.streams.iter().flatten().all(|stream| stream.cuts + stream.refuses == 0)
+    }
+
+    pub fn gateway(&self, side: Side) -> Option<GatewayPlan> {
+        self.gateways[side as usize]
     }
 
     pub fn transport(&self, side: Side) -> Transport {
@@ -268,6 +291,12 @@ impl NetworkPlan {
             delay: (floor, floor + Duration::from_millis(jitter)),
             strangers: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 100]) },
         }
+    }
+}
+
+impl GatewayPlan {
+    fn new(rng: &mut Rng) -> Self {
+        Self { drops: rng.below(300), delays: rng.below(300), refuses: rng.below(300) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The configuration of the simulated server, its organizations and its numbers.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,14 @@ pub fn flow(side: Side, node: u8, transport: Transport) -> Flow {
     Flow { transport, local: server(node), remote: SocketAddr::new(ip.into(), 5060) }
 }
 
+/// The trunk that is asked first, where there are two.
+pub fn gateway(side: Side, node: u8) -> Flow {
+    let usual = flow(side, node, Transport::Udp);
+    let IpAddr::V4(ip) = usual.remote.ip() else { unreachable!("the simulated network is IPv4") };
+    let [a, b, c, d] = ip.octets();
+    Flow { remote: SocketAddr::new(Ipv4Addr::new(a, b, c, d + 100).into(), 5060), ..usual }
+}
+
 /// A connection that the side's trunk has made.
 pub fn made_by_trunk(side: Side, node: u8, transport: Transport) -> Flow {
     let usual = flow(side, node, transport);
@@ -85,6 +93,18 @@ fn trunk(side: Side, ping: Option<Duration>, transport: Transport) -> Arc<Trunk>
     })
 }
 
+fn trunks(side: Side, scenario: &Scenario) -> Vec<Arc<Trunk>> {
+    let usual = trunk(side, scenario.ping, scenario.transport(side));
+    let first = |_| {
+        let target = gateway(side, 0).remote;
+        let host = target.ip().to_string().into();
+        let name = format!("{}-first", usual.name).into();
+        let (transport, ping) = (Transport::Udp, None);
+        Arc::new(Trunk { name, host, target, transport, ping, priority: 1, ..Trunk::clone(&usual) })
+    };
+    scenario.gateway(side).map(first).into_iter().chain([usual.clone()]).collect()
+}
+
 pub fn config(scenario: &Scenario, node: u8) -> SwitchConfig {
     let server = server(node);
     SwitchConfig {
@@ -92,7 +112,7 @@ pub fn config(scenario: &Scenario, node: u8) -> SwitchConfig {
             listeners: Transport::ALL
                 .map(|transport| Listener { transport, local: server, advertised: server })
                 .to_vec(),
-            trunks: Side::BOTH.map(|side| trunk(side, scenario.ping, scenario.transport(side))).to_vec(),
+            trunks: Side::BOTH.into_iter().flat_map(|side| trunks(side, scenario)).collect(),
             failover: Duration::from_secs(4),
             product: "revbridge".into(),
         },

@@ -88,10 +88,14 @@ impl Story<'_> {
             // Nothing is known of an INVITE whose connection was lost and of the phone that had it.
             let refuses = self.scenario.stream(side).is_some_and(|stream| stream.refuses > 0);
             refuses
+                || self.scenario.gateway(side).is_some()
                 || self.refused(side, &[404, 408, 480, 484, 500, 503])
                 || self.fate(side).is_none_or(|f| f == Fate::Unanswered)
         };
-        let failed = |side| self.refused(side, &[403, 500, 503]) || self.challenged(side) || self.is_rough();
+        let failed = |side| {
+            let gateway = self.scenario.gateway(side).is_some();
+            gateway || self.refused(side, &[403, 500, 503]) || self.challenged(side) || self.is_rough()
+        };
         let tight = self.scenario.organizations[self.plan.organization].lowered.is_some();
         match reason {
             EndReason::Hangup => self.hung_up_by(User) || self.hung_up_by(Destination),

@@ -30,8 +30,11 @@ pub struct Wire {
     sent: BTreeSet<(String, String, &'static str)>,
     /// By side: whether a connection was lost.
     lost: [bool; 2],
-    /// Call-IDs of which the server has heard a provisional answer.
+    /// Call-IDs of which the server has heard a provisional answer, and those where it was more than 100.
     ringing: BTreeSet<String>,
+    alerting: BTreeSet<String>,
+    /// The Call-ID of the last INVITE of each leg.
+    last: BTreeMap<LegId, String>,
     /// The last CSeq number of each Call-ID.
     cseqs: BTreeMap<String, u32>,
     pub invites: u64,
@@ -44,8 +47,16 @@ impl Wire {
     }
 
     /// A provisional answer reaches the switch.
-    pub fn rings(&mut self, call_id: String) {
+    pub fn rings(&mut self, call_id: String, alerts: bool) {
+        if alerts {
+            self.alerting.insert(call_id.clone());
+        }
         self.ringing.insert(call_id);
+    }
+
+    /// The attempt at this leg that counts.
+    pub fn last_attempt(&self, leg: LegId) -> Option<&str> {
+        self.last.get(&leg).map(String::as_str)
     }
 
     /// RFC 3261 §9.1: no CANCEL before a provisional answer, so none to a phone of which all were lost.
@@ -106,6 +117,9 @@ impl Checks {
         let permits = self.wire.granted.iter().filter(|g| g.leg == leg).count();
         if self.wire.legs.insert(message.call_id.clone(), leg).is_none() {
             self.wire.invites += 1;
+            let before = self.wire.last.insert(leg, message.call_id.clone());
+            let rings = before.is_some_and(|before| self.wire.alerting.contains(&before));
+            self.unless(!rings, Check::Protocol, || format!("{leg:?} is rung again, and a phone rings for it already"));
         }
         let used = self.wire.legs.values().filter(|l| **l == leg).count();
         self.unless(used <= permits, Check::Permit, || format!("{leg:?} used {used} permits of {permits}"));

@@ -179,8 +179,8 @@ impl World {
             let dialled = row.record.to_number.and_then(|to| setup::index_of(&to.text()));
             let Some(index) = dialled else { continue };
             let phone = |side| {
-                let number = setup::phone_number(side, index);
-                self.phones.values().find(|p| p.home.side == side && number.ends_with(p.number.trim_start_matches('+')))
+                let attempt = self.checks.wire.last_attempt(LegId { call: row.record.id, side })?;
+                self.phones.get(&(side, attempt.to_owned()))
             };
             let story = Story {
                 scenario: &self.scenario,

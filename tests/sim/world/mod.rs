@@ -8,6 +8,7 @@
 
 mod browsers;
 mod desk;
+mod gateway;
 mod process;
 mod wire;
 
@@ -34,6 +35,7 @@ use crate::scenario::{CALM, Crash, CrashPoint, END, HANGUP, Scenario};
 use crate::setup;
 use crate::shell::Shell;
 use crate::trace::Trace;
+use gateway::Passage;
 
 /// Timeouts that the switch may need within one virtual second.
 const MOST_TIMEOUTS: u32 = 2_000;
@@ -106,6 +108,8 @@ pub struct World {
     sequence: u64,
     switch: Option<Switch>,
     life: u32,
+    /// What a gateway makes of a call, by its Call-ID.
+    gateways: BTreeMap<String, Passage>,
     /// Which node it is.
     node: u8,
     /// This life took another node's calls over.
@@ -141,6 +145,7 @@ impl World {
             sequence: 0,
             switch: None,
             life: 0,
+            gateways: BTreeMap::new(),
             node: 0,
             took_over: false,
             sources: BTreeMap::new(),

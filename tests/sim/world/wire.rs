@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use revbridge::config::Transport;
 use revbridge::model::{Side, Timestamp};
 use revbridge::sip::{Down, Flow};
 use revbridge::switch::Input;
@@ -42,6 +43,9 @@ impl World {
             return;
         }
         let message = Rc::new(message);
+        if flow == setup::gateway(side, self.node) {
+            return self.pass(side, message);
+        }
         match self.scenario.stream(side) {
             Some(plan) => self.transmit_in_stream(side, plan, flow, message),
             None => {
@@ -80,7 +84,7 @@ impl World {
     fn leads_to(&self, side: Side, flow: Flow) -> bool {
         let transport = self.scenario.transport(side);
         let made = transport.is_reliable() && flow == setup::made_by_trunk(side, self.node, transport);
-        made || flow == setup::flow(side, self.node, transport)
+        made || flow == setup::flow(side, self.node, transport) || flow == setup::gateway(side, self.node)
     }
 
     pub(super) fn down(&mut self, side: Side, flow: Flow, why: Down) {
@@ -99,7 +103,8 @@ impl World {
         }
         let provisional = bytes.starts_with(b"SIP/2.0 1") && self.switch.is_some();
         if let Some(message) = provisional.then(|| Incoming::read(bytes).ok()).flatten() {
-            self.checks.wire.rings(message.call_id);
+            let alerts = message.status() > Some(100);
+            self.checks.wire.rings(message.call_id, alerts);
         }
         self.input(Input::Packet(flow, bytes));
     }
@@ -153,7 +158,9 @@ impl World {
         });
         match (request.method, index, plan) {
             (rsip::Method::Invite, Some(index), Some(plan)) if message.to_tag.is_none() => {
-                let home = Home { transport: self.scenario.transport(side).as_via(), ..setup::home(side) };
+                let behind = self.is_behind_gateway(&message.call_id);
+                let transport = if behind { Transport::Udp } else { self.scenario.transport(side) };
+                let home = Home { transport: transport.as_via(), ..setup::home(side) };
                 let rng = self.rng.fork();
                 let phone = Phone::new(home, index, plan, message, request, rng);
                 self.phones.insert((side, message.call_id.clone()), phone);
@@ -203,6 +210,13 @@ impl World {
             self.after(Duration::ZERO, Event::ToSwitch(setup::stranger(self.node), forged.into()));
         }
         let (node, transport) = (self.addressee(side, &bytes), self.scenario.transport(side));
+        if Incoming::read(&bytes).is_ok_and(|message| self.is_behind_gateway(&message.call_id)) {
+            let bytes: Rc<[u8]> = bytes.into();
+            for wait in self.network.carry(self.healthy()) {
+                self.after(wait, Event::ToSwitch(setup::gateway(side, node), bytes.clone()));
+            }
+            return;
+        }
         let flow = setup::flow(side, node, transport);
         let bytes: Rc<[u8]> = bytes.into();
         if transport.is_reliable() {
