@@ -85,6 +85,13 @@ enum Command {
         #[command(flatten)]
         which: ChangesArguments,
     },
+    /// Which trunk a call to a number would take now, and why.
+    Route {
+        #[command(flatten)]
+        access: Access,
+        /// With its '+': +14155550100.
+        number: String,
+    },
     /// Have the server read its configuration again, as SIGHUP does, and say what came of it.
     Reload {
         #[command(flatten)]
@@ -141,6 +148,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Price { access, command } => Ok(cli::run(&access, command.into())),
         Command::Changes { access, which } => Ok(cli::run(&access, which.into())),
+        Command::Route { access, number } => Ok(cli::run(&access, Request::route(&number))),
         Command::Reload { access } => Ok(cli::run(&access, Request::reload())),
     }
 }

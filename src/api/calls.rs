@@ -115,6 +115,7 @@ pub async fn hangup(
         | Reply::Conflict { .. }
         | Reply::Refused(_)
         | Reply::Browser(_)
+        | Reply::Route(_)
         | Reply::Draining => {
             return Err(Problem::internal());
         }

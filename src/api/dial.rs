@@ -161,7 +161,9 @@ pub async fn place(api: &Api, caller: &Caller, dial: Dial) -> Result<(Answer, bo
             Some(first) => Ok((first, true)),
             None => Err(unavailable(api, caller, attempt, why).await),
         },
-        Reply::Browser(_) | Reply::Hangup { .. } | Reply::NotLive | Reply::Draining => Err(Problem::internal()),
+        Reply::Browser(_) | Reply::Hangup { .. } | Reply::NotLive | Reply::Route(_) | Reply::Draining => {
+            Err(Problem::internal())
+        }
     }
 }
 

@@ -34,6 +34,23 @@ impl Request {
         Self { method: "GET", path, body: None, shape: Shape::List { columns, most: usize::MAX } }
     }
 
+    pub fn route(number: &str) -> Self {
+        let columns = &[
+            "verdict",
+            "trunk",
+            "target",
+            "prefix_length",
+            "priority",
+            "weight",
+            "avoided_seconds",
+            "calls",
+            "max_calls",
+            "calls_in_second",
+            "max_calls_per_second",
+        ];
+        Self::list(format!("/v1/admin/route?number={}", number.replace('+', "%2B")), columns)
+    }
+
     pub fn reload() -> Self {
         Self::one("POST", "/v1/admin/reload".to_owned(), None)
     }

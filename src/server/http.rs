@@ -115,6 +115,7 @@ fn administrators(config: &Config, shared: &Shared) -> AdminApi {
         store: Arc::clone(&shared.store),
         clock: Box::new(move || clock.now()),
         keys: reload.admin_keys.clone(),
+        switch: Box::new(shared.inbox.clone()),
         reload: Box::new(move || reload.run()),
         read_timeout: config.api.read_timeout,
     }

@@ -183,6 +183,7 @@ impl Switch {
                 | Reply::Browser(_)
                 | Reply::Hangup { .. }
                 | Reply::NotLive
+                | Reply::Route(_)
                 | Reply::Draining => self.dial(now, request, dial, out),
             }
         }

@@ -12,7 +12,7 @@ use crate::model::{
     CallId, CommitId, Confirm, ConnectionId, E164, LegId, Opener, OrganizationId, Path, RequestId, RoomName, Status,
     Timestamp, Token, TokenDigest, TokenSeed, UserId,
 };
-use crate::sip::{Down, Flow};
+use crate::sip::{Candidate, Down, Flow};
 use crate::store::{Answer, Commit, Committed, Recovered};
 
 /// All that can enter.
@@ -54,6 +54,8 @@ pub enum Command {
         call: CallId,
     },
     Browser(Box<BrowserRequest>),
+    /// Which trunk would take a call to this number.
+    Route(E164),
     /// No new calls from now on; `deadline` from now, live ones are ended.
     Drain {
         deadline: Duration,
@@ -205,6 +207,8 @@ pub enum Reply {
     },
     /// No such live call of this organization.
     NotLive,
+    /// First what is asked first.
+    Route(Vec<Candidate>),
     Draining,
 }
 

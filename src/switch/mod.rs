@@ -378,6 +378,9 @@ impl Switch {
             Command::Hangup { organization, call } => {
                 self.hangup(request, &organization, call, out);
             }
+            Command::Route(number) => {
+                out.push(Output::Reply(request, Reply::Route(self.endpoint.candidates(now, number))));
+            }
             Command::Browser(asked) => self.browser(now, request, *asked, out),
             Command::Drain { deadline } => {
                 self.draining.get_or_insert(now + deadline);

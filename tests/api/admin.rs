@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::backend::now;
+use crate::backend::{Door, now};
 use crate::client::{Response, exchange, request};
 use crate::world::{ALICE, FROM, READ_TIMEOUT, TO, World, good};
 
@@ -42,6 +42,7 @@ impl Desk {
             store: Arc::clone(&world.backend) as Arc<dyn revbridge::store::Store>,
             clock: Box::new(now),
             keys: keys.clone(),
+            switch: Box::new(Door(Arc::clone(&world.backend))),
             reload: Box::new(move || reloads.lock().unwrap().take().expect("a reload that was asked for")),
             read_timeout: READ_TIMEOUT,
         };
@@ -126,7 +127,7 @@ fn the_page_about_it_names_what_there_is() {
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`')?.0.split_once(" /v1/admin"))
         .map(|(method, path)| (method, path.replace(['{', '}'], "")))
         .collect();
-    assert_eq!(requests.len(), 24);
+    assert_eq!(requests.len(), 25);
     for (method, path) in &requests {
         let answer = desk.ask("wrong", method, path, &[], "");
         assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{method} {path}");

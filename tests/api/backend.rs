@@ -271,6 +271,7 @@ impl Ask for Door {
             Command::Dial(dial) => self.0.dial(&dial, reply),
             Command::Hangup { organization, call } => self.0.hang_up(&organization, call, reply),
             Command::Browser(_) => panic!("no browser without [webrtc]"),
+            Command::Route(_) => drop(reply.send(Reply::Route(Vec::new()))),
             Command::Drain { .. } => drop(reply.send(Reply::Draining)),
         }
         Ok(())

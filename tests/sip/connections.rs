@@ -47,14 +47,17 @@ fn the_usual_port_is_not_written() {
 }
 
 #[test]
-fn a_refusal_is_acknowledged_once_and_its_transaction_is_over() {
+fn a_refusal_is_acknowledged_and_again_when_the_peer_repeats_it_on_another_connection() {
     let mut w = on(Transport::Tcp);
     let invite = w.invite();
     w.receive(&answer(&invite, 486, "peer", ""));
     assert!(header(&w.sent("ACK "), "Via").starts_with("SIP/2.0/TCP "));
     assert!(matches!(w.event(), LegEvent::Refused { status: 486, .. }));
+    w.receive_from(made_by_peer(&w, 40_000), &answer(&invite, 486, "peer", ""));
+    w.sent("ACK ");
     w.pass(40 * SECOND);
     w.silent();
+    w.no_event();
 }
 
 #[test]

@@ -218,3 +218,19 @@ fn a_trunk_has_room_again_when_its_leg_is_over() {
     w.receive(&answer(&invite, 486, "peer", ""));
     assert!(room(&w));
 }
+
+#[test]
+fn after_a_restart_an_attempt_that_was_given_up_is_cancelled_when_it_rings_at_last() {
+    let mut w = two();
+    let first = w.invite();
+    w.pass(4 * SECOND);
+    unreached(&mut w);
+    let first_flow = w.flow;
+    again(&mut w);
+    w.restart(w.snapshot());
+    w.end();
+    w.overlook();
+    w.receive_from(first_flow, &answer(&first, 180, "peer", ""));
+    let cancel = w.sent("CANCEL ");
+    assert_eq!((w.on, branch(&cancel)), (first_flow, branch(&first)));
+}

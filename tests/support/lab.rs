@@ -78,6 +78,10 @@ pub struct Settings {
     pub tls: String,
     /// More lines of the destination's `[[trunk]]`.
     pub carrier: String,
+    /// Further `[[trunk]]`s.
+    pub trunks: String,
+    /// More lines of `[sip]`.
+    pub sip_lines: String,
     pub media_timeout_seconds: u32,
     pub failure_tone_seconds: u32,
     pub confirm_timeout_seconds: u32,
@@ -112,6 +116,8 @@ impl Settings {
             destination_transport: "udp",
             tls: String::new(),
             carrier: String::new(),
+            trunks: String::new(),
+            sip_lines: String::new(),
             media_timeout_seconds: 60,
             failure_tone_seconds: 0,
             confirm_timeout_seconds: 3,
@@ -166,6 +172,7 @@ key_sha256 = "{admin_key}"
 {store}
 [sip]
 listen = [{listeners}]
+{sip_lines}
 [tls]
 {tls}
 [media]
@@ -188,6 +195,7 @@ name = "carrier"
 uri = "sip:{destination};transport={destination_transport}"
 {credentials}
 {carrier}
+{trunks}
 [[price]]
 prefix = "+1"
 {price}
@@ -218,6 +226,8 @@ scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
             user_transport = self.user_transport,
             destination_transport = self.destination_transport,
             carrier = self.carrier,
+            trunks = self.trunks,
+            sip_lines = self.sip_lines,
             store = self.store,
             price = self.price,
             media_timeout = self.media_timeout_seconds,

@@ -20,6 +20,7 @@ mod people;
 mod perform;
 mod prices;
 mod reload;
+mod route;
 
 pub use keys::new_key;
 pub use operations::Admin;
@@ -36,6 +37,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
 use super::auth::{bearer_of, unauthorized};
+use super::ports::Ask;
 use super::refusal::store_down;
 use crate::config::AdminKey;
 use crate::model::Timestamp;
@@ -46,6 +48,7 @@ pub struct AdminApi {
     pub store: Arc<dyn Store>,
     pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     pub keys: AdminKeys,
+    pub switch: Box<dyn Ask>,
     /// Reads the configuration file again; may block.
     pub reload: Box<dyn Fn() -> Result<Reloaded, NotReloaded> + Send + Sync>,
     /// For a request's body.
@@ -124,6 +127,7 @@ pub fn admin_router(admin: Admin, api: AdminApi) -> Router {
         .route("/v1/admin/changes", get(changes::list))
         .route("/v1/admin/erasures", post(erasures::erase))
         .route("/v1/admin/reload", post(reload::reload))
+        .route("/v1/admin/route", get(route::show))
         .with_state(Arc::new(api));
     operations::routes(admin)
         .merge(tenants)

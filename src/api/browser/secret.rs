@@ -103,6 +103,7 @@ pub async fn ask(api: &Api, secret: TokenDigest, command: BrowserCommand) -> Res
         | Reply::Refused(_)
         | Reply::Unavailable(_)
         | Reply::NotLive
+        | Reply::Route(_)
         | Reply::Draining => Err(Problem::internal()),
     }
 }

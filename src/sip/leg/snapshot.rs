@@ -67,6 +67,9 @@ struct InviteSnapshot {
     /// Too long for UDP.
     #[serde(default)]
     large: bool,
+    /// Nobody had answered it in time: whoever says later that he rings is cancelled.
+    #[serde(default)]
+    given_up: bool,
     authorization: Option<Authorization>,
 }
 
@@ -111,6 +114,7 @@ impl Leg {
             cseq: i.cseq,
             pending: i.transaction.is_pending(),
             large: i.way == Way::Large,
+            given_up: i.given_up,
             authorization: i.authorization.clone(),
         };
         LegSnapshot {
@@ -176,6 +180,9 @@ impl Leg {
         for invite in known {
             let way = if invite.large { Way::Large } else { Way::Usual };
             self.restore_invite(invite.cseq, way, invite.pending, invite.authorization.clone());
+            if let Some(restored) = self.invites.last_mut() {
+                restored.given_up = invite.given_up;
+            }
         }
         match phase {
             // With credentials, challenges may have been answered after the snapshot.
@@ -192,7 +199,7 @@ impl Leg {
     }
 
     fn restore_invite(&mut self, cseq: u32, way: Way, pending: bool, authorization: Option<Authorization>) {
-        let mut transaction = InviteClient::resume(self.facts.flow(way).transport.is_reliable());
+        let mut transaction = InviteClient::resume();
         if !pending {
             transaction.terminate();
         }

@@ -11,17 +11,15 @@
 //! The last line is not in the RFC: a 2xx that comes after timer B or M is still told, since somebody
 //! must acknowledge it and end what it opened.
 //!
-//! On a reliable transport A waits for the connection to be lost, and D is zero.
+//! On a reliable transport A waits for the connection to be lost. D does not become zero there: our ACK may be lost with
+//! its connection, and the peer says its refusal again on another.
 
 use super::{Class, ClientInput, ClientStep, Due, Retransmission};
 use crate::leg::LINGER;
 use crate::model::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InviteClient {
-    state: State,
-    reliable: bool,
-}
+pub struct InviteClient(State);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -38,21 +36,21 @@ enum State {
 impl InviteClient {
     /// The INVITE leaves now.
     pub fn start(now: Timestamp, reliable: bool) -> Self {
-        Self { state: State::Calling(Retransmission::on(now, reliable)), reliable }
+        Self(State::Calling(Retransmission::on(now, reliable)))
     }
 
     /// An INVITE that a previous process sent, or may have sent: it is not sent again.
-    pub fn resume(reliable: bool) -> Self {
-        Self { state: State::Proceeding, reliable }
+    pub fn resume() -> Self {
+        Self(State::Proceeding)
     }
 
     pub fn is_calling(&self) -> bool {
-        matches!(self.state, State::Calling(_))
+        matches!(self.0, State::Calling(_))
     }
 
     /// No final response has come, and one may still come.
     pub fn is_pending(&self) -> bool {
-        match self.state {
+        match self.0 {
             State::Calling(_) | State::Proceeding => true,
             State::Completed(_) | State::Accepted(_) | State::Terminated => false,
         }
@@ -60,11 +58,11 @@ impl InviteClient {
 
     /// Gives up an INVITE that nobody answers.
     pub fn terminate(&mut self) {
-        self.state = State::Terminated;
+        self.0 = State::Terminated;
     }
 
     pub fn handle(&mut self, now: Timestamp, input: ClientInput) -> ClientStep {
-        match self.state {
+        match self.0 {
             State::Calling(sending) => self.calling(now, input, sending),
             State::Proceeding => self.proceeding(now, input),
             State::Completed(until) => self.completed(now, input, until),
@@ -74,7 +72,7 @@ impl InviteClient {
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        match self.state {
+        match self.0 {
             State::Calling(sending) => Some(sending.next_timeout()),
             State::Completed(until) | State::Accepted(until) => Some(until),
             State::Proceeding | State::Terminated => None,
@@ -86,18 +84,18 @@ impl InviteClient {
             ClientInput::Response(class) => self.answer(now, class),
             ClientInput::Disconnected => {
                 sending.distrust(now);
-                self.state = State::Calling(sending);
+                self.0 = State::Calling(sending);
                 ClientStep::Nothing
             }
             // Timer A has no cap (RFC 3261 §17.1.1.2); timer B ends it.
             ClientInput::Timeout => match sending.poll(now, LINGER) {
                 Due::NotYet => ClientStep::Nothing,
                 Due::Again => {
-                    self.state = State::Calling(sending);
+                    self.0 = State::Calling(sending);
                     ClientStep::Retransmit
                 }
                 Due::End => {
-                    self.state = State::Terminated;
+                    self.0 = State::Terminated;
                     ClientStep::Expired
                 }
             },
@@ -144,16 +142,15 @@ impl InviteClient {
     fn answer(&mut self, now: Timestamp, class: Class) -> ClientStep {
         match class {
             Class::Provisional => {
-                self.state = State::Proceeding;
+                self.0 = State::Proceeding;
                 ClientStep::Tell
             }
             Class::Success => {
-                self.state = State::Accepted(now + LINGER);
+                self.0 = State::Accepted(now + LINGER);
                 ClientStep::Tell
             }
             Class::Failure => {
-                let state = if self.reliable { State::Terminated } else { State::Completed(now + LINGER) };
-                self.state = state;
+                self.0 = State::Completed(now + LINGER);
                 ClientStep::AckAndTell
             }
         }
@@ -161,7 +158,7 @@ impl InviteClient {
 
     fn expire(&mut self, now: Timestamp, until: Timestamp) -> ClientStep {
         if now >= until {
-            self.state = State::Terminated;
+            self.0 = State::Terminated;
         }
         ClientStep::Nothing
     }
@@ -219,7 +216,7 @@ mod tests {
         assert_eq!(transaction.handle(START + T1, ClientInput::Disconnected), ClientStep::Nothing);
         assert_eq!(transaction.next_timeout(), None);
         assert_eq!(transaction.handle(START + T1, ClientInput::Response(Class::Failure)), ClientStep::AckAndTell);
-        assert_eq!(transaction.next_timeout(), None);
+        assert_eq!(transaction.handle(START + T1, ClientInput::Response(Class::Failure)), ClientStep::Ack);
     }
 
     #[test]

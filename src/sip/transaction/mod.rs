@@ -10,8 +10,8 @@
 //! Which message belongs to which machine is decided by the owner too: by branch, sent-by and method
 //! (§17.1.3, §17.2.3).
 //!
-//! On a reliable transport nothing is sent again by itself, and what only waits for retransmissions (timers D, I,
-//! J, K) does not wait (§17.1.1.2, §17.2.1). When the connection that carried a request is lost, nobody knows
+//! On a reliable transport nothing is sent again by itself, and what only waits for retransmissions (timers I, J,
+//! K) does not wait (§17.1.1.2, §17.2.1). When the connection that carried a request is lost, nobody knows
 //! whether the request arrived: then it is sent again on a new one, with the same branch, as over UDP, and a peer
 //! that has it already absorbs it.
 //!
