@@ -35,6 +35,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
             let examples =
                 ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav", "# ca_file"];
             let tls = ["# certificate_file", "# key_file", "# certificate_name"];
+            let room = ["# max_calls = 100 ", "# max_calls_per_second"];
             // There is no cap of their own by default.
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
@@ -43,6 +44,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
             !examples
                 .iter()
                 .chain(&tls)
+                .chain(&room)
                 .chain(&turn)
                 .chain(&admin)
                 .chain(&caps)
