@@ -35,8 +35,11 @@ impl World {
     }
 
     fn passage(&mut self, side: Side, message: &Rc<Incoming>) -> Passage {
-        let Some(plan) = self.scenario.gateway(side).filter(|_| !self.healthy()) else { return Passage::Open };
-        let passage = if self.rng.chance(plan.drops) {
+        let healthy = self.healthy();
+        let Some(plan) = self.scenario.gateway(side) else { return Passage::Open };
+        let passage = if healthy {
+            Passage::Open
+        } else if self.rng.chance(plan.drops) {
             Passage::Dropped
         } else if self.rng.chance(plan.delays) {
             Passage::Delayed
