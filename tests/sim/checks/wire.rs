@@ -33,6 +33,7 @@ pub struct Wire {
     /// Call-IDs of which the server has heard a provisional answer, and those where it was more than 100.
     ringing: BTreeSet<String>,
     alerting: BTreeSet<String>,
+    cancelled: BTreeSet<String>,
     /// The Call-ID of the last INVITE of each leg.
     last: BTreeMap<LegId, String>,
     /// The last CSeq number of each Call-ID.
@@ -48,7 +49,7 @@ impl Wire {
 
     /// A provisional answer reaches the switch.
     pub fn rings(&mut self, call_id: String, alerts: bool) {
-        if alerts {
+        if alerts && !self.cancelled.contains(&call_id) {
             self.alerting.insert(call_id.clone());
         }
         self.ringing.insert(call_id);
@@ -84,6 +85,11 @@ impl Checks {
             self.on_invite(side, message, request);
         }
         let first = self.is_first(side, transport, message, request.method);
+        if request.method == Method::Cancel {
+            // One that was given up rang while the next one was being permitted: it is told to stop before that rings.
+            self.wire.alerting.remove(&message.call_id);
+            self.wire.cancelled.insert(message.call_id.clone());
+        }
         let leg = self.wire.legs.get(&message.call_id).copied();
         if first && !matches!(request.method, Method::Ack | Method::Cancel) {
             self.on_cseq(message);
