@@ -67,7 +67,7 @@ struct InviteSnapshot {
     /// Too long for UDP.
     #[serde(default)]
     large: bool,
-    /// Nobody had answered it in time: whoever says later that he rings is cancelled.
+    /// Nobody had answered it in time: it may be pending again.
     #[serde(default)]
     given_up: bool,
     authorization: Option<Authorization>,
@@ -170,6 +170,8 @@ impl Leg {
             PhaseSnapshot::Prepared | PhaseSnapshot::Calling => Phase::Calling,
             PhaseSnapshot::Answered => Phase::Answered,
             PhaseSnapshot::Confirmed => Phase::Confirmed,
+            // It may ring since, and have said so to a process that was dying.
+            PhaseSnapshot::Over if snapshot.invites.iter().any(|invite| invite.given_up) => Phase::Calling,
             PhaseSnapshot::Over => Phase::Over,
         };
         leg.restore_invites(snapshot.phase, &snapshot.invites);
@@ -179,10 +181,8 @@ impl Leg {
     fn restore_invites(&mut self, phase: PhaseSnapshot, known: &[InviteSnapshot]) {
         for invite in known {
             let way = if invite.large { Way::Large } else { Way::Usual };
-            self.restore_invite(invite.cseq, way, invite.pending, invite.authorization.clone());
-            if let Some(restored) = self.invites.last_mut() {
-                restored.given_up = invite.given_up;
-            }
+            let pending = invite.pending || invite.given_up;
+            self.restore_invite(invite.cseq, way, pending, invite.authorization.clone());
         }
         match phase {
             // With credentials, challenges may have been answered after the snapshot.
