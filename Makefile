@@ -98,7 +98,7 @@ packages-demo:
 
 packages-test:
 	@scripts/install-packages sip-tester baresip-core baresip-ffmpeg tshark sox tcpdump iproute2 curl \
-	  iptables chromium coturn python3-venv openssl postgresql haproxy sipvicious kamailio kamailio-tls-modules
+	  iptables chromium coturn python3-venv openssl postgresql haproxy sipvicious kamailio kamailio-tls-modules dnsmasq-base
 
 # Node may also come from elsewhere than Debian.
 packages-sdk:

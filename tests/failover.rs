@@ -55,7 +55,7 @@ fn a_trunk_that_says_503_is_passed_over_and_avoided_for_as_long_as_it_asks() {
     let heading = route(&server, support::DESTINATION);
     assert_eq!(
         heading[0].join(" "),
-        "verdict trunk target prefix_length priority weight avoided_seconds calls max_calls calls_in_second \
+        "verdict trunk target prefix_length priority weight target_priority target_weight avoided_seconds calls max_calls calls_in_second \
          max_calls_per_second"
     );
     assert_eq!(verdicts(&server), pairs(&[("first", "first"), ("next", "carrier")]));
@@ -74,7 +74,7 @@ fn a_trunk_that_says_503_is_passed_over_and_avoided_for_as_long_as_it_asks() {
     assert_ne!(theirs[0].invite.header("From"), invite.header("From"));
 
     assert_eq!(verdicts(&server), pairs(&[("first", "carrier"), ("next", "first")]));
-    let avoided: u64 = route(&server, support::DESTINATION)[2][6].parse().expect("seconds");
+    let avoided: u64 = route(&server, support::DESTINATION)[2][8].parse().expect("seconds");
     assert!((110..=120).contains(&avoided), "{avoided}");
     let call = server.place(json!({}));
     completed(&server, &call);

@@ -42,6 +42,8 @@ impl Request {
             "prefix_length",
             "priority",
             "weight",
+            "target_priority",
+            "target_weight",
             "avoided_seconds",
             "calls",
             "max_calls",

@@ -77,6 +77,14 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
 /// Via and Contact must name where it can connect to us when that connection is lost (RFC 3261 §18.1.1, §18.2.2).
 pub(super) fn trunk_ways(root: &mut Section<'_, '_>, listeners: &[At<Listener>], trunks: &[At<Trunk>]) {
     for trunk in trunks {
+        if let Some(name) = &trunk.value.name_to_resolve {
+            let over = |transport: Transport| listeners.iter().any(|l| l.value.transport == transport);
+            if let Some(transport) = name.transport.filter(|transport| !listeners.is_empty() && !over(*transport)) {
+                let (name, port) = (transport.as_str(), transport.default_port());
+                root.wrong(trunk.at, "trunk.uri", format_args!("no sip.listen has {name}; add {name}:ADDRESS:{port}"));
+            }
+            continue;
+        }
         let (v4, transport) = (trunk.value.target.is_ipv4(), trunk.value.transport);
         let reaches = |l: &At<Listener>| l.value.local.is_ipv4() == v4 && l.value.transport == transport;
         if !listeners.is_empty() && !listeners.iter().any(reaches) {

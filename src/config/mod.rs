@@ -137,6 +137,8 @@ pub struct SipConfig {
     pub listeners: Vec<Listener>,
     /// After so long without any response another trunk is tried, where there is one.
     pub failover: Duration,
+    /// Whom trunks' names are asked of; empty for those of this machine.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// Who we are to peers on TLS, and whom we believe.
@@ -299,6 +301,10 @@ pub struct Trunk {
     pub host: Arc<str>,
     pub target: SocketAddr,
     pub transport: Transport,
+    /// Where the DNS has to say where it is; until then it has no address, and `target` and `transport` mean nothing.
+    pub name_to_resolve: Option<Name>,
+    /// As its URI shows it.
+    pub port: Option<u16>,
     /// On TLS: the name that its certificate must have (RFC 5922 §7.1). A host name, or an address.
     pub certificate_name: Arc<str>,
     pub credentials: Option<Credentials>,
@@ -329,6 +335,8 @@ impl Trunk {
             host: host.into(),
             target,
             transport,
+            name_to_resolve: None,
+            port: (target.port() != transport.default_port()).then_some(target.port()),
             certificate_name: target.ip().to_string().into(),
             credentials: None,
             trusted: false,
@@ -341,6 +349,16 @@ impl Trunk {
             codecs: vec![crate::sdp::Codec::Pcmu, crate::sdp::Codec::Pcma],
         }
     }
+}
+
+/// What the DNS is asked (RFC 3263 §4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub host: Arc<str>,
+    /// Then addresses are asked for, and nothing else.
+    pub port: Option<u16>,
+    /// Then no NAPTR is asked for.
+    pub transport: Option<Transport>,
 }
 
 /// For this realm at this trunk and nowhere else.
@@ -389,7 +407,7 @@ impl Config {
         let admin = servers::admin(root.table("admin"));
         let store = servers::store(root.table("store"));
         let cluster = cluster::cluster(root.table("cluster"), store.as_ref().is_none_or(StoreConfig::is_shared));
-        let (listeners, failover) = servers::sip(root.table("sip"));
+        let (listeners, failover, dns_servers) = servers::sip(root.table("sip"));
         let tls = tls::tls(root.table("tls"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
@@ -421,7 +439,7 @@ impl Config {
             admin: admin?.value,
             store,
             cluster,
-            sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect(), failover },
+            sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect(), failover, dns_servers },
             tls,
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),

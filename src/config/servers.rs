@@ -79,7 +79,7 @@ pub(super) fn store(mut s: Section<'_, '_>) -> Option<StoreConfig> {
 }
 
 /// All listeners that could be read; a mistake was noted when there is none.
-pub(super) fn sip(mut s: Section<'_, '_>) -> (Vec<At<Listener>>, Duration) {
+pub(super) fn sip(mut s: Section<'_, '_>) -> (Vec<At<Listener>>, Duration, Vec<SocketAddr>) {
     let advertise = s.parsed("advertise", advertised);
     let mut texts = s.texts("listen");
     if !s.has("listen") {
@@ -98,8 +98,12 @@ pub(super) fn sip(mut s: Section<'_, '_>) -> (Vec<At<Listener>>, Duration) {
         }
     }
     let failover = s.seconds("failover_seconds", &bounds::FAILOVER_BOUND, bounds::FAILOVER);
+    let dns_servers = s.list("dns_servers", |text| {
+        let with_port = text.parse::<SocketAddr>().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)));
+        with_port.map_err(|_| "expected the address of a DNS server, such as \"192.0.2.53\" or \"127.0.0.1:5353\"")
+    });
     s.finish();
-    (listeners, failover)
+    (listeners, failover, dns_servers.into_iter().map(|server| server.value).collect())
 }
 
 /// Both would be bound to the same port: TCP and TLS share theirs.

@@ -34,6 +34,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
         .filter(|line| {
             let examples =
                 ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav", "# ca_file"];
+            let dns = ["# dns_servers"];
             let tls = ["# certificate_file", "# key_file", "# certificate_name"];
             let room = ["# max_calls = 100 ", "# max_calls_per_second"];
             // There is no cap of their own by default.
@@ -45,6 +46,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
                 .iter()
                 .chain(&tls)
                 .chain(&room)
+                .chain(&dns)
                 .chain(&turn)
                 .chain(&admin)
                 .chain(&caps)
@@ -84,7 +86,7 @@ max_calls = 0
 
 [[trunk]]
 name = "carrier"
-uri = "sip:sip.carrier.example"
+uri = "sip:me@sip.carrier.example"
 username = "me"
 
 [[price]]
@@ -305,7 +307,7 @@ fn trunks_on_tcp_and_tls_need_a_listener_and_tls_needs_to_be_somebody() {
             "tls: needs certificate_file and key_file in [tls]",
         ),
         (all, "sips:127.0.0.2;transport=udp", identity, "sips: is TLS, which does not go over UDP"),
-        (all, "sip:127.0.0.2;transport=sctp", identity, "expected sip:ADDRESS[:PORT];transport=udp, tcp or tls"),
+        (all, "sip:127.0.0.2;transport=sctp", identity, "expected sip:HOST[:PORT];transport=udp, tcp or tls"),
         (all, "sip:127.0.0.2", "key_file = \"a.key\"", "certificate_file and key_file belong together"),
         (
             "\"tcp:127.0.0.1:5060\", \"tls:127.0.0.1:5060\"",
@@ -317,6 +319,25 @@ fn trunks_on_tcp_and_tls_need_a_listener_and_tls_needs_to_be_somebody() {
         let found = mistakes(&with(listen, uri, tls));
         assert!(found.iter().any(|mistake| mistake.contains(expected)), "{expected}: {found:#?}");
     }
+    for (uri, port, transport) in [
+        ("sip:sip.carrier.example", None, None),
+        ("sip:sip.carrier.example:5070;transport=tcp", Some(5070), Some(Transport::Tcp)),
+        ("sips:sip.carrier.example", None, Some(Transport::Tls)),
+    ] {
+        let trunk = Config::parse(&with(all, uri, identity), "c").unwrap().trunks.remove(0);
+        let name = trunk.name_to_resolve.as_ref().unwrap();
+        assert_eq!((&*name.host, name.port, name.transport), ("sip.carrier.example", port, transport));
+        assert_eq!((&*trunk.certificate_name, trunk.port), ("sip.carrier.example", port));
+    }
+    for (uri, expected) in [
+        ("sip:-x.example", "expected a host name"),
+        ("sip:sip.example:0", "expected sip:HOST[:PORT]"),
+        ("sip:1.2.3", "expected sip:HOST[:PORT]"),
+    ] {
+        assert!(mistakes(&with(all, uri, identity))[0].contains(expected), "{uri}");
+    }
+    let found = mistakes(&with("\"udp:127.0.0.1:5060\"", "sips:sip.carrier.example", ""));
+    assert!(found[0].contains("no sip.listen has tls; add tls:ADDRESS:5061"), "{found:#?}");
     let named = with(all, "sips:127.0.0.2", identity) + "certificate_name = \"-x\"\n";
     assert!(mistakes(&named)[0].contains("expected the name in the trunk's certificate"));
 }

@@ -1,16 +1,15 @@
 //! `[[trunk]]` and `[[price]]`: who carries calls, and what they cost.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::section::{At, Section};
-use super::{Credentials, Transport, Trunk, bounds};
+use super::{Credentials, Name, Transport, Trunk, bounds};
 use crate::guardrails::LegPrice;
 use crate::model::Money;
 use crate::sdp::Codec;
 
-const URI: &str =
-    "expected sip:ADDRESS[:PORT];transport=udp, tcp or tls, such as \"sip:192.0.2.10:5060;transport=udp\"";
+const URI: &str = "expected sip:HOST[:PORT];transport=udp, tcp or tls, such as \"sip:192.0.2.10:5060;transport=udp\"";
 
 pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
     if !root.has("trunk") {
@@ -33,7 +32,7 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         let mut most = |key| s.whole(key, &bounds::TRUNK_CALLS_BOUND).and_then(|most| u32::try_from(most).ok());
         let (max_calls, max_calls_per_second) = (most("max_calls"), most("max_calls_per_second"));
         let certificate_name = s.parsed("certificate_name", certificate_name);
-        let (name, Place { host, target, transport }) = (name?.value, uri?.value);
+        let (name, Place { host, port, target, transport, name_to_resolve }) = (name?.value, uri?.value);
         Some(At {
             at: s.at,
             value: Trunk {
@@ -42,6 +41,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
                 host,
                 target,
                 transport,
+                name_to_resolve,
+                port,
                 credentials,
                 trusted,
                 prefixes: prefixes.into_iter().map(|p| p.value).collect(),
@@ -104,8 +105,10 @@ fn bare(host: &str) -> &str {
 struct Place {
     /// As written.
     host: Arc<str>,
+    port: Option<u16>,
     target: SocketAddr,
     transport: Transport,
+    name_to_resolve: Option<Name>,
 }
 
 /// `sip:host[:port][;transport=…]`, or `sips:host[:port]`, which is TLS.
@@ -121,13 +124,19 @@ fn uri(text: &str) -> Result<Place, String> {
     };
     let named =
         parameters.map(|p| p.strip_prefix("transport=").and_then(Transport::parse).ok_or_else(|| URI.to_owned()));
-    let transport = match (secure, named.transpose()?) {
-        (true, None | Some(Transport::Tls | Transport::Tcp)) => Transport::Tls,
+    let named = match (secure, named.transpose()?) {
+        (true, None | Some(Transport::Tls | Transport::Tcp)) => Some(Transport::Tls),
         (true, Some(Transport::Udp)) => return Err("sips: is TLS, which does not go over UDP; use sip:".to_owned()),
-        (false, named) => named.unwrap_or(Transport::Udp),
+        (false, named) => named,
     };
+    let transport = named.unwrap_or(Transport::Udp);
     if address.contains('@') {
         return Err(format!("a trunk has no user part, its numbers are dialled; {URI}"));
+    }
+    if let Some((host, port)) = host_name(address)? {
+        let target = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let name_to_resolve = Some(Name { host: host.clone(), port, transport: named });
+        return Ok(Place { host, port, target, transport, name_to_resolve });
     }
     let target = target(address, transport.default_port())?;
     if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
@@ -137,22 +146,31 @@ fn uri(text: &str) -> Result<Place, String> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    Ok(Place { host: host.into(), target, transport })
+    let port = (target.port() != transport.default_port()).then_some(target.port());
+    Ok(Place { host: host.into(), port, target, transport, name_to_resolve: None })
 }
 
 fn target(address: &str, default_port: u16) -> Result<SocketAddr, String> {
     if let Ok(ip) = bare(address).parse::<IpAddr>().or_else(|_| address.parse()) {
         return Ok(SocketAddr::new(ip, default_port));
     }
-    address.parse().map_err(|_| {
-        let host = address.split(':').next().unwrap_or(address);
-        let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !address.starts_with('[');
-        if is_name {
-            "names need DNS, which comes in a later release; give an IP address".to_owned()
-        } else {
-            URI.to_owned()
-        }
-    })
+    address.parse().map_err(|_| URI.to_owned())
+}
+
+/// A host, and its port where that is given.
+type HostPort = (Arc<str>, Option<u16>);
+
+/// `None` for an address.
+fn host_name(address: &str) -> Result<Option<HostPort>, String> {
+    let (host, port) = address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)));
+    // RFC 1123 §2.1: the last label of a name is not all digits.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    if address.starts_with('[') || !last.contains(|c: char| c.is_ascii_alphabetic()) {
+        return Ok(None);
+    }
+    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| URI.to_owned()));
+    let host = certificate_name(host).map_err(|_| "expected a host name, such as sip.example.com".to_owned())?;
+    Ok(Some((host, port.transpose()?)))
 }
 
 pub(super) fn prices(root: &mut Section<'_, '_>) -> Vec<(String, LegPrice)> {

@@ -5,7 +5,8 @@
 //! store ─ committed ─┼─▶ Inbox ── wake ──▶ switch thread
 //! media ─── event ──▶┤
 //! cluster ─ lease ───▶┤
-//! streams ─ packet ──▶┘
+//! streams ─ packet ──▶┤
+//! dns ──── targets ──▶┘
 //! ```
 //!
 //! Only commands and packets can be refused for lack of room: a client is told, and a peer's connection waits. Answers of the store and events of the media are
@@ -18,9 +19,10 @@ use tokio::sync::oneshot;
 
 use super::poll::Waker;
 use crate::api::{Ask, Busy};
+use crate::config::Trunk;
 use crate::media::MediaEvent;
 use crate::model::{CommitId, LegId, Timestamp};
-use crate::sip::{Down, Flow};
+use crate::sip::{Down, Flow, Target};
 use crate::store::{Committed, Recovered};
 use crate::switch::{Command, Reply};
 
@@ -33,6 +35,8 @@ pub enum Message {
     /// From a connection.
     Packet(Flow, Bytes),
     FlowDown(Flow, Down),
+    /// Where a trunk is.
+    Targets(Arc<Trunk>, Vec<Target>),
     /// Until then this node is not taken for dead.
     Lease(Timestamp),
     TakeOver(Recovered),

@@ -8,8 +8,8 @@
 //!                              └───────── Committed ──────────────────────────────┘
 //! ```
 //!
-//! Beside them a thread sends webhooks (`webhooks`), and one holds the connections of SIP over TCP and TLS (`streams`);
-//! both are in nobody's way.
+//! Beside them a thread sends webhooks (`webhooks`), one holds the connections of SIP over TCP and TLS (`streams`), and one
+//! asks the DNS where trunks are that have names (`dns`); they are in nobody's way.
 //!
 //! Nothing is decided here: what comes in goes to the pure core with the time, and what the core puts
 //! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
@@ -17,6 +17,7 @@
 
 pub mod clock;
 mod cluster;
+mod dns;
 mod http;
 mod inbox;
 mod logs;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::cluster::Heart;
+use super::dns::Dns;
 use super::http::{self, Listeners, Shared};
 use super::inbox::{Inbox, Message};
 use super::media::MediaThreads;
@@ -80,6 +81,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
 
     let vitals = Arc::new(Vitals::default());
     let (commits, forgets) = (Arc::clone(&store), Arc::clone(&store));
+    let dns = Dns::start(&config.sip, &config.trunks, &inbox)?;
     let streams = streams.start(&config.trunks, inbox.clone()).context("cannot start the streams thread")?;
     let outlets = Outlets {
         commit: Box::new(move |id, commit| commits.submit(id, commit)),
@@ -107,6 +109,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     // Before the store closes: what was tried is written down.
     drop(webhooks);
     drop(heart);
+    drop(dns);
     match ended? {
         Ended::Drained => Ok(()),
         Ended::Fenced => bail!(

@@ -206,6 +206,12 @@ impl Shard {
                     self.pace.packet();
                     self.handle(now, Input::Packet(flow, &packet));
                 }
+                Message::Targets(trunk, targets) => {
+                    if let Some(streams) = &self.outlets.streams {
+                        streams.know(&trunk, &targets);
+                    }
+                    self.handle(now, Input::Targets(&trunk.name, &targets));
+                }
                 Message::FlowDown(flow, why) => self.handle(now, Input::FlowDown(flow, why)),
                 Message::Lease(until) => self.handle(now, Input::Lease(until)),
                 Message::TakeOver(recovered) => self.handle(now, Input::TakeOver(recovered)),

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use super::EndpointAction;
 use super::guard::Party;
 use super::leg::{Context, Known, Leg, LegSnapshot};
+use super::route::{Tried, tried_of};
 use crate::config::Trunk;
 use crate::leg::{LegCommand, LegEvent};
 use crate::model::Timestamp;
@@ -75,9 +76,9 @@ impl Attempts {
         &self.last().facts().trunk
     }
 
-    /// The trunks that were asked.
-    pub fn tried(&self) -> SmallVec<[&str; MAX_ATTEMPTS]> {
-        self.legs.iter().map(|leg| &*leg.facts().trunk.name).collect()
+    /// The trunks that were asked, each at its address.
+    pub fn tried(&self) -> SmallVec<[Tried<'_>; MAX_ATTEMPTS]> {
+        self.legs.iter().map(|leg| tried_of(&leg.facts().trunk)).collect()
     }
 
     pub fn may_go_on(&self) -> bool {

@@ -20,7 +20,7 @@ use super::ident::Token;
 use super::leg::{Context, Detour, Facts, Known, Leg, LegSnapshot, Packet};
 use super::noise::Strangers;
 use super::ping::Ping;
-use super::route::{Candidate, Trunks, listener_for};
+use super::route::{Candidate, Target, Trunks, listener_for, tried_of};
 use super::wire::{HeaderName, Host, Message, Method, StartLine};
 use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
 use crate::events::{NoiseKind, Notice};
@@ -38,7 +38,7 @@ pub struct Endpoint {
     secret: Secret,
     strangers: Strangers,
     trunks: Trunks,
-    /// By the trunk's place in the configuration.
+    /// One for each address of a trunk that is asked; `None` where an address is none any more.
     pings: Vec<Option<Ping>>,
     legs: HashMap<LegId, Box<Attempts>>,
     owners: HashMap<Token, Owner>,
@@ -72,16 +72,50 @@ impl Endpoint {
             deadlines: BTreeSet::new(),
             config,
         };
-        for (index, trunk) in endpoint.config.trunks.iter().enumerate() {
-            let listener = listener_for(&endpoint.config.listeners, trunk.transport, trunk.target);
-            let ping = listener.and_then(|listener| Ping::new(trunk, listener, secret, now));
-            if let Some(ping) = &ping {
-                endpoint.owners.insert(ping.call_id(), Owner::Ping(index));
-                endpoint.deadlines.insert((ping.next_timeout(), Owner::Ping(index)));
-            }
-            endpoint.pings.push(ping);
-        }
+        endpoint.keep_pinging(now);
         endpoint
+    }
+
+    /// The DNS has said where a trunk is; where it was, live legs go on.
+    pub fn targets(&mut self, now: Timestamp, trunk: &str, targets: &[Target], out: &mut Vec<EndpointAction>) {
+        let before = self.trunks.is_up(trunk);
+        self.trunks.set_targets(trunk, targets);
+        let hosts = targets.iter().map(|target| Host::Ip(target.address.ip()).to_string());
+        for host in hosts {
+            if !self.public.contains(&host) {
+                self.public.push(host);
+            }
+        }
+        self.keep_pinging(now);
+        let in_service = self.trunks.is_up(trunk);
+        if before != in_service {
+            out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk: trunk.into(), in_service }));
+        }
+    }
+
+    /// A ping for each address that is to be asked, and none for any other.
+    fn keep_pinging(&mut self, now: Timestamp) {
+        let addresses: Vec<_> = self.trunks.addresses().cloned().collect();
+        for index in 0..self.pings.len() {
+            let gone = |ping: &mut Ping| !addresses.iter().any(|trunk| tried_of(trunk) == tried_of(ping.trunk()));
+            if let Some(ping) = self.pings[index].take_if(gone) {
+                self.owners.remove(&ping.call_id());
+                self.deadlines.remove(&(ping.next_timeout(), Owner::Ping(index)));
+            }
+        }
+        for trunk in &addresses {
+            let asked = |ping: &Ping| tried_of(trunk) == tried_of(ping.trunk());
+            let listener = listener_for(&self.config.listeners, trunk.transport, trunk.target);
+            let Some(listener) = listener.filter(|_| !self.pings.iter().flatten().any(asked)) else { continue };
+            let Some(ping) = Ping::new(trunk, listener, self.secret, now) else { continue };
+            let index = self.pings.iter().position(Option::is_none).unwrap_or(self.pings.len());
+            self.owners.insert(ping.call_id(), Owner::Ping(index));
+            self.deadlines.insert((ping.next_timeout(), Owner::Ping(index)));
+            match self.pings.get_mut(index) {
+                Some(place) => *place = Some(ping),
+                None => self.pings.push(Some(ping)),
+            }
+        }
     }
 
     /// Whether any trunk takes calls to this number now.
@@ -173,8 +207,9 @@ impl Endpoint {
             let Some(attempts) = self.legs.get(&leg).filter(|attempts| attempts.last().reached_nobody()) else {
                 continue;
             };
-            let trunk = attempts.trunk().name.clone();
-            self.trunks.failed(now, &trunk, retry_after);
+            let trunk = Arc::clone(attempts.trunk());
+            self.trunks.failed(now, tried_of(&trunk), retry_after);
+            let trunk = trunk.name.clone();
             let elsewhere = self.may_go_on(now, leg);
             if elsewhere {
                 *event = LegEvent::Unreached(failure);
@@ -445,10 +480,11 @@ impl Endpoint {
         self.deadlines.remove(&(ping.next_timeout(), Owner::Ping(index)));
         let health = act(ping, &self.config.product, out);
         self.deadlines.insert((ping.next_timeout(), Owner::Ping(index)));
+        let asked = Arc::clone(ping.trunk());
         if let Some(in_service) = health
-            && self.trunks.set_in_service(index, in_service)
+            && self.trunks.set_in_service(tried_of(&asked), in_service)
         {
-            let trunk = self.config.trunks[index].name.clone();
+            let trunk = asked.name.clone();
             out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
         }
     }
@@ -483,7 +519,8 @@ fn retry_after(message: &Message<'_>) -> Option<Duration> {
 fn public_hosts(config: &EndpointConfig) -> Vec<String> {
     let listeners = config.listeners.iter().flat_map(|l| [l.local.ip(), l.advertised.ip()]);
     let targets = config.trunks.iter().map(|t| t.target.ip());
-    listeners.chain(targets).map(|ip| Host::Ip(ip).to_string()).collect()
+    let names = config.trunks.iter().map(|t| t.host.to_string());
+    listeners.chain(targets).map(|ip| Host::Ip(ip).to_string()).chain(names).collect()
 }
 
 fn noise(kind: NoiseKind, out: &mut Vec<EndpointAction>) {

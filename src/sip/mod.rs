@@ -10,8 +10,7 @@
 //!
 //! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
 //!
-//! Deliberately absent, with their room kept: DNS (a trunk
-//! has an address), PRACK and session timers (no option tag is in Supported, so no peer may require
+//! Deliberately absent, with their room kept: PRACK and session timers (no option tag is in Supported, so no peer may require
 //! one). Absent for good: registering, forwarding, and any call that a peer begins.
 
 use std::net::SocketAddr;
@@ -43,7 +42,7 @@ pub mod wire;
 
 pub use endpoint::Endpoint;
 pub use leg::LegSnapshot;
-pub use route::Candidate;
+pub use route::{Candidate, Target};
 
 /// How messages reach a peer: our socket's address and the peer's. On TCP and TLS our address is the listener's, also
 /// where we have connected, so that a flow says the same before and after a connection is lost.

@@ -6,6 +6,7 @@
 //!    └──────────────────────────────────────┘
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,8 @@ use crate::model::{Secret, Timestamp};
 #[derive(Debug)]
 pub struct Ping {
     secret: Secret,
+    /// At the address that is asked.
+    trunk: Arc<Trunk>,
     call_id: Token,
     interval: Duration,
     flow: Flow,
@@ -38,10 +41,12 @@ enum State {
 
 impl Ping {
     /// `None` for a trunk that is never asked. The first ping leaves at once.
-    pub fn new(trunk: &Trunk, listener: Listener, secret: Secret, now: Timestamp) -> Option<Self> {
+    pub fn new(trunk: &Arc<Trunk>, listener: Listener, secret: Secret, now: Timestamp) -> Option<Self> {
+        let place = format!("{} {}", trunk.transport.as_str(), trunk.target);
         Some(Self {
             secret,
-            call_id: Token::derive(secret, "ping", &[trunk.name.as_bytes()]),
+            trunk: Arc::clone(trunk),
+            call_id: Token::derive(secret, "ping", &[trunk.name.as_bytes(), place.as_bytes()]),
             interval: trunk.ping?,
             flow: Flow { transport: trunk.transport, local: listener.local, remote: trunk.target },
             listener,
@@ -49,6 +54,10 @@ impl Ping {
             cseq: 0,
             state: State::Waiting(now),
         })
+    }
+
+    pub fn trunk(&self) -> &Arc<Trunk> {
+        &self.trunk
     }
 
     pub fn call_id(&self) -> Token {

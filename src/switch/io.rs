@@ -12,7 +12,7 @@ use crate::model::{
     CallId, CommitId, Confirm, ConnectionId, E164, LegId, Opener, OrganizationId, Path, RequestId, RoomName, Status,
     Timestamp, Token, TokenDigest, TokenSeed, UserId,
 };
-use crate::sip::{Candidate, Down, Flow};
+use crate::sip::{Candidate, Down, Flow, Target};
 use crate::store::{Answer, Commit, Committed, Recovered};
 
 /// All that can enter.
@@ -22,6 +22,8 @@ pub enum Input<'a> {
     Packet(Flow, &'a [u8]),
     /// A connection is lost, or could not be made.
     FlowDown(Flow, Down),
+    /// The DNS has said where a trunk is, by its name.
+    Targets(&'a str, &'a [Target]),
     Committed(CommitId, Committed),
     Media(LegId, MediaEvent),
     /// Until then nobody takes this node for dead, so until then INVITEs may leave. One that is alone never

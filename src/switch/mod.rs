@@ -165,6 +165,11 @@ impl Switch {
                 self.endpoint.packet(now, flow, packet, &mut actions);
                 self.endpoint_did(now, actions, out);
             }
+            Input::Targets(trunk, targets) => {
+                let mut actions = Vec::new();
+                self.endpoint.targets(now, trunk, targets, &mut actions);
+                self.endpoint_did(now, actions, out);
+            }
             Input::FlowDown(flow, why) => {
                 let mut actions = Vec::new();
                 self.endpoint.flow_down(now, flow, why, &mut actions);

@@ -78,6 +78,8 @@ pub struct Settings {
     pub tls: String,
     /// More lines of the destination's `[[trunk]]`.
     pub carrier: String,
+    /// In place of the destination's address: a URI.
+    pub carrier_uri: Option<String>,
     /// Further `[[trunk]]`s.
     pub trunks: String,
     /// More lines of `[sip]`.
@@ -116,6 +118,7 @@ impl Settings {
             destination_transport: "udp",
             tls: String::new(),
             carrier: String::new(),
+            carrier_uri: None,
             trunks: String::new(),
             sip_lines: String::new(),
             media_timeout_seconds: 60,
@@ -159,7 +162,11 @@ impl Settings {
 
     /// Both trunks have credentials; a phone that never challenges never sees them.
     pub fn config(&self) -> String {
-        let Self { address, user_phone, destination, media_ports, .. } = self;
+        let Self { address, user_phone, media_ports, .. } = self;
+        let carrier_uri = self
+            .carrier_uri
+            .clone()
+            .unwrap_or_else(|| format!("sip:{};transport={}", self.destination, self.destination_transport));
         let credentials = "username = \"bridge\"\npassword = \"s3cret\"\nrealm = \"trunk.example\"\nping_seconds = 0";
         format!(
             r#"
@@ -192,7 +199,7 @@ prefixes = ["+1415"]
 {credentials}
 [[trunk]]
 name = "carrier"
-uri = "sip:{destination};transport={destination_transport}"
+uri = "{carrier_uri}"
 {credentials}
 {carrier}
 {trunks}
@@ -224,7 +231,6 @@ scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
             listeners = self.listeners(),
             tls = self.tls,
             user_transport = self.user_transport,
-            destination_transport = self.destination_transport,
             carrier = self.carrier,
             trunks = self.trunks,
             sip_lines = self.sip_lines,

@@ -12,6 +12,7 @@
 //! - [`Sipp`]: one SIPp process on one file of `sipp-scenarios/`.
 //! - [`Phone`]: a phone whose every message the test writes by hand; [`braggart`] writes all that could identify it.
 //! - [`line`]: the same on TCP and TLS; [`kamailio`]: a carrier by somebody else in front of a phone.
+//! - [`dns`]: a DNS server with the records that a test gives it.
 //! - [`Handset`]: a phone with a mind of its own, which remembers its dialogs.
 //! - [`Crowd`]: thousands of phones on one socket, each with the manner of its number, and what each of them saw.
 //! - [`baresip`]: a phone by somebody else, in a [`net`]work of namespaces whose [`wire`]s are captured.
@@ -26,6 +27,7 @@ pub mod braggart;
 pub mod cable;
 pub mod canary;
 pub mod crowd;
+pub mod dns;
 pub mod engine;
 pub mod handset;
 pub mod http;

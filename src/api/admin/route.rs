@@ -29,6 +29,9 @@ struct CandidateView {
     priority: u16,
     /// Shares among those of equal prefix and priority.
     weight: u16,
+    /// Of the address among the trunk's, by the DNS.
+    target_priority: u32,
+    target_weight: u16,
     /// Seconds for which it is asked last, after a failure.
     avoided_seconds: Option<u64>,
     calls: u32,
@@ -52,6 +55,8 @@ fn view(candidate: &Candidate, first: &mut bool) -> CandidateView {
         prefix_length: candidate.prefix_length,
         priority: trunk.priority,
         weight: trunk.weight,
+        target_priority: candidate.target_priority,
+        target_weight: candidate.target_weight,
         avoided_seconds: candidate.avoided_for.map(|left| left.as_secs().max(1)),
         calls: candidate.calls,
         max_calls: trunk.max_calls,

@@ -27,10 +27,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::inbox::Inbox;
 use crate::config::{Config, Listener, Transport, Trunk};
-use crate::sip::Flow;
+use crate::sip::{Flow, Target};
 use table::{Order, Table};
 
 /// Messages for all connections that the thread has not seen yet. At 1,000 calls/s it is a second's worth; a thread
@@ -42,6 +43,8 @@ const BACKLOG: i32 = 256;
 /// A trunk as connections know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
+    /// Its name in the configuration.
+    pub trunk: Arc<str>,
     pub address: SocketAddr,
     /// What its certificate must name.
     pub certificate_name: Arc<str>,
@@ -49,7 +52,7 @@ pub struct Peer {
 
 impl Peer {
     pub fn of(trunk: &Trunk) -> Self {
-        Self { address: trunk.target, certificate_name: Arc::clone(&trunk.certificate_name) }
+        Self { trunk: trunk.name.clone(), address: trunk.target, certificate_name: Arc::clone(&trunk.certificate_name) }
     }
 }
 
@@ -77,7 +80,8 @@ impl Bound {
         }
         let (orders, taken) = mpsc::channel(MAX_ORDERS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let peers = trunks.iter().map(|trunk| Peer::of(trunk)).collect();
+        let with_address = trunks.iter().filter(|trunk| trunk.name_to_resolve.is_none());
+        let peers = with_address.map(|trunk| Peer::of(trunk)).collect();
         let thread = std::thread::Builder::new().name("streams".to_owned()).spawn(move || {
             runtime.block_on(Table::new(self.tls, peers, inbox).run(self.listeners, taken));
         })?;
@@ -113,7 +117,18 @@ pub struct Streams {
 impl Streams {
     /// `false` when the thread does not follow, and the message is lost.
     pub fn send(&self, flow: Flow, bytes: Bytes) -> bool {
-        self.orders.as_ref().is_some_and(|orders| orders.try_send(Order { flow, bytes }).is_ok())
+        self.orders.as_ref().is_some_and(|orders| orders.try_send(Order::Send { flow, bytes }).is_ok())
+    }
+
+    /// A trunk is at these addresses from now on.
+    pub fn know(&self, trunk: &Trunk, targets: &[Target]) {
+        let at = |target: &Target| Peer { address: target.address, ..Peer::of(trunk) };
+        let peers = targets.iter().map(at).collect();
+        if let Some(orders) = &self.orders
+            && orders.try_send(Order::Know { trunk: trunk.name.clone(), peers }).is_err()
+        {
+            warn!(trunk = &*trunk.name, "the streams thread does not follow, and does not know where the trunk is");
+        }
     }
 }
 

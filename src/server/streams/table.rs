@@ -18,11 +18,13 @@ use crate::config::{Listener, Transport};
 use crate::server::inbox::{Inbox, Message};
 use crate::sip::{Down, Flow};
 
-/// A message on its way to a peer.
+/// What the switch wants.
 #[derive(Debug)]
-pub struct Order {
-    pub flow: Flow,
-    pub bytes: Bytes,
+pub enum Order {
+    /// A message on its way to a peer.
+    Send { flow: Flow, bytes: Bytes },
+    /// Where a trunk is now.
+    Know { trunk: Arc<str>, peers: Vec<Peer> },
 }
 
 /// What happens to connections.
@@ -93,7 +95,11 @@ impl Table {
                 loop {
                     tokio::select! {
                         order = orders.recv() => match order {
-                            Some(Order { flow, bytes }) => self.send(flow, bytes),
+                            Some(Order::Send { flow, bytes }) => self.send(flow, bytes),
+                            Some(Order::Know { trunk, peers }) => {
+                                self.peers.retain(|peer| peer.trunk != trunk);
+                                self.peers.extend(peers);
+                            }
                             None => break,
                         },
                         Some(event) = happened.recv() => self.happened(event),

@@ -61,10 +61,7 @@ pub struct TrunkHost<'a>(pub &'a Trunk);
 impl Display for TrunkHost<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.host)?;
-        match self.0.target.port() {
-            port if port == self.0.transport.default_port() => Ok(()),
-            port => write!(f, ":{port}"),
-        }
+        self.0.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 

@@ -85,7 +85,9 @@ impl LegSnapshot {
             }
             None => {
                 let trunk = Trunk::at(&self.trunk, self.flow.transport, self.flow.remote);
-                Arc::new(Trunk { host: self.host.clone(), ..trunk })
+                // What has a name is called by it alone, as far as anybody remembers.
+                let port = trunk.port.filter(|_| *trunk.host == *self.host);
+                Arc::new(Trunk { host: self.host.clone(), port, ..trunk })
             }
         }
     }

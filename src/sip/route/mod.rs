@@ -8,8 +8,12 @@
 //! A trunk that has failed is avoided for a while and not shut out: where every one has failed, they are tried.
 
 mod room;
+mod targets;
+
+pub use targets::Target;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +23,7 @@ use super::ident::Token;
 use crate::config::{Listener, Transport, Trunk};
 use crate::model::{E164, Secret, Timestamp};
 use room::Room;
+use targets::{Entry, renewed};
 
 /// How long a trunk is avoided that did not answer, could not be reached, or said 503 without a time.
 pub const AVOIDED: Duration = Duration::from_secs(30);
@@ -28,24 +33,29 @@ pub const LONGEST_AVOIDED: Duration = Duration::from_secs(300);
 /// The trunks of the configuration with what is known of them.
 #[derive(Debug)]
 pub struct Trunks {
+    /// As configured.
+    trunks: Vec<Arc<Trunk>>,
+    listeners: Vec<Listener>,
+    /// In the configuration's order.
     entries: Vec<Entry>,
+    /// By the trunk's name, for all its addresses.
+    rooms: BTreeMap<Arc<str>, Room>,
     secret: Secret,
     /// Makes each weighted choice a new one.
     choices: u32,
 }
 
-#[derive(Debug)]
-struct Entry {
-    trunk: Arc<Trunk>,
-    in_service: bool,
-    avoided_until: Option<Timestamp>,
-    room: Room,
-}
+/// An address of a trunk that a leg was offered to.
+pub type Tried<'a> = (&'a str, Transport, SocketAddr);
 
 /// What the choice between trunks goes by, for one number and one trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
+    /// At one of its addresses.
     pub trunk: Arc<Trunk>,
+    /// Of the address among the trunk's, by NAPTR and SRV.
+    pub target_priority: u32,
+    pub target_weight: u16,
     /// Characters of the number that its best prefix covers; 0 without prefixes.
     pub prefix_length: usize,
     pub in_service: bool,
@@ -66,132 +76,184 @@ impl Candidate {
     fn rank(&self) -> (bool, Reverse<usize>, u16) {
         (self.avoided_for.is_some(), Reverse(self.prefix_length), self.trunk.priority)
     }
+
+    /// Among the addresses of one trunk.
+    fn target_rank(&self) -> u32 {
+        self.target_priority
+    }
 }
 
 impl Trunks {
-    /// A trunk that no listener can reach is never in service.
     pub fn new(trunks: &[Arc<Trunk>], listeners: &[Listener], secret: Secret) -> Self {
-        let entry = |trunk: &Arc<Trunk>| Entry {
-            trunk: Arc::clone(trunk),
-            in_service: listener_for(listeners, trunk.transport, trunk.target).is_some(),
-            avoided_until: None,
-            room: Room::new(trunk.max_calls, trunk.max_calls_per_second),
+        let with_address = trunks.iter().filter(|trunk| trunk.name_to_resolve.is_none());
+        let entry = |trunk: &Arc<Trunk>| {
+            let target = Target { transport: trunk.transport, address: trunk.target, priority: 0, weight: 1 };
+            Entry::new(Arc::clone(trunk), target, listeners)
         };
-        Self { entries: trunks.iter().map(entry).collect(), secret, choices: 0 }
+        let room = |trunk: &Arc<Trunk>| (trunk.name.clone(), Room::new(trunk.max_calls, trunk.max_calls_per_second));
+        Self {
+            entries: with_address.map(entry).collect(),
+            rooms: trunks.iter().map(room).collect(),
+            trunks: trunks.to_vec(),
+            listeners: listeners.to_vec(),
+            secret,
+            choices: 0,
+        }
     }
 
+    /// Trunks with an address that is in service.
     pub fn in_service(&self) -> usize {
-        self.entries.iter().filter(|e| e.in_service).count()
+        self.trunks.iter().filter(|trunk| self.is_up(&trunk.name)).count()
     }
 
+    pub fn is_up(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| *entry.trunk.name == *name && entry.in_service)
+    }
+
+    /// As configured.
     pub fn named(&self, name: &str) -> Option<&Arc<Trunk>> {
-        self.entries.iter().map(|e| &e.trunk).find(|t| *t.name == *name)
+        self.trunks.iter().find(|trunk| *trunk.name == *name)
+    }
+
+    /// The trunks at each of their addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.entries.iter().map(|entry| &entry.trunk)
     }
 
     pub fn has_address(&self, address: IpAddr) -> bool {
         self.entries.iter().any(|e| e.trunk.target.ip() == address)
     }
 
-    /// Notes what a ping found; `true` when it is news.
-    pub fn set_in_service(&mut self, index: usize, in_service: bool) -> bool {
-        match self.entries.get_mut(index) {
-            Some(entry) if entry.in_service != in_service => {
-                entry.in_service = in_service;
-                true
-            }
-            Some(_) | None => false,
-        }
+    /// The DNS has said where a trunk is.
+    pub fn set_targets(&mut self, name: &str, targets: &[Target]) {
+        let Some(trunk) = self.named(name).cloned() else { return };
+        let (old, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| *entry.trunk.name == *name);
+        let mut entries = others;
+        entries.extend(renewed(old, &trunk, targets, &self.listeners));
+        let place = |entry: &Entry| self.trunks.iter().position(|trunk| trunk.name == entry.trunk.name);
+        entries.sort_by_key(|entry| (place(entry), entry.priority));
+        self.entries = entries;
     }
 
-    /// All trunks that take this number, the first choice first; equals by the configuration's order.
+    /// Notes what a ping found of an address; `true` when it is news of the trunk.
+    pub fn set_in_service(&mut self, (name, transport, address): Tried<'_>, in_service: bool) -> bool {
+        let before = self.is_up(name);
+        let target = Target { transport, address, priority: 0, weight: 0 };
+        let at = |entry: &&mut Entry| *entry.trunk.name == *name && entry.is_at(target);
+        if let Some(entry) = self.entries.iter_mut().find(at) {
+            entry.in_service = in_service;
+        }
+        before != self.is_up(name)
+    }
+
+    /// All addresses of trunks that take this number, the first choice first; equals by the configuration's order.
     pub fn candidates(&self, now: Timestamp, number: E164) -> Vec<Candidate> {
         let number = number.text();
-        let mut candidates: Vec<_> = self.entries.iter().filter_map(|entry| entry.candidate(now, &number)).collect();
-        candidates.sort_by_key(|candidate| (!candidate.is_usable(), candidate.rank()));
+        let mut candidates: Vec<_> =
+            self.entries.iter().filter_map(|entry| self.candidate(entry, now, &number)).collect();
+        candidates.sort_by_key(|candidate| (!candidate.is_usable(), candidate.rank(), candidate.target_rank()));
         candidates
     }
 
-    /// Whether any trunk takes this number now, but for those of these names.
-    pub fn has_route(&self, now: Timestamp, number: E164, tried: &[&str]) -> bool {
+    /// Whether any trunk takes this number now, but for what was tried.
+    pub fn has_route(&self, now: Timestamp, number: E164, tried: &[Tried<'_>]) -> bool {
         let number = number.text();
         self.usable(now, &number, tried).next().is_some()
     }
 
-    /// Chooses, and takes the trunk's room for a leg until [`Trunks::ended`].
-    pub fn choose(&mut self, now: Timestamp, number: E164, tried: &[&str]) -> Option<Arc<Trunk>> {
+    /// Chooses, and takes the trunk's room for a leg until [`Trunks::ended`]: among the best trunks by their weight, among
+    /// the addresses of one by theirs (RFC 2782).
+    pub fn choose(&mut self, now: Timestamp, number: E164, tried: &[Tried<'_>]) -> Option<Arc<Trunk>> {
         let number = number.text();
         let best = self.usable(now, &number, tried).map(|candidate| candidate.rank()).min()?;
-        let equals = || self.usable(now, &number, tried).filter(|candidate| candidate.rank() == best);
-
-        let total: u64 = equals().map(|candidate| weight(&candidate.trunk)).sum();
-        let mut point = Token::numbered(self.secret, "route", self.choices.wrapping_add(1)).low() % total.max(1);
-        let mut chosen = None;
-        for candidate in equals() {
-            match point.checked_sub(weight(&candidate.trunk)) {
-                Some(rest) => point = rest,
-                None => {
-                    chosen = Some(candidate.trunk);
-                    break;
-                }
+        let equals: Vec<_> = self.usable(now, &number, tried).filter(|candidate| candidate.rank() == best).collect();
+        let mut names: Vec<(&str, u16)> = Vec::new();
+        for candidate in &equals {
+            if !names.iter().any(|(name, _)| *name == &*candidate.trunk.name) {
+                names.push((&candidate.trunk.name, candidate.trunk.weight));
             }
         }
         self.choices = self.choices.wrapping_add(1);
-        let chosen = chosen?;
-        if let Some(entry) = self.entry(&chosen.name) {
-            entry.room.begin(now);
+        let drawn = |purpose| Token::numbered(self.secret, purpose, self.choices).low();
+        let name = weighted(drawn("route"), names.into_iter())?;
+        let targets = || equals.iter().filter(|candidate| &*candidate.trunk.name == name);
+        let first = targets().map(Candidate::target_rank).min()?;
+        let targets = targets().filter(|candidate| candidate.target_rank() == first);
+        let chosen = weighted(drawn("target"), targets.map(|candidate| (candidate, candidate.target_weight)))?;
+        let chosen = Arc::clone(&chosen.trunk);
+        if let Some(room) = self.rooms.get_mut(&chosen.name) {
+            room.begin(now);
         }
         Some(chosen)
     }
 
     /// A leg that a restart has found is on this trunk.
     pub fn resumed(&mut self, name: &str) {
-        if let Some(entry) = self.entry(name) {
-            entry.room.resume();
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.resume();
         }
     }
 
     /// A leg on this trunk is over.
     pub fn ended(&mut self, name: &str) {
-        if let Some(entry) = self.entry(name) {
-            entry.room.end();
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.end();
         }
     }
 
-    /// A leg came to nothing because of the trunk.
-    pub fn failed(&mut self, now: Timestamp, name: &str, retry_after: Option<Duration>) {
-        if let Some(entry) = self.entry(name) {
+    /// A leg came to nothing because of the trunk at this address.
+    pub fn failed(&mut self, now: Timestamp, (name, transport, address): Tried<'_>, retry_after: Option<Duration>) {
+        let target = Target { transport, address, priority: 0, weight: 0 };
+        let at = |entry: &&mut Entry| *entry.trunk.name == *name && entry.is_at(target);
+        if let Some(entry) = self.entries.iter_mut().find(at) {
             entry.avoided_until = Some(now + retry_after.unwrap_or(AVOIDED).min(LONGEST_AVOIDED));
         }
     }
 
-    fn usable(&self, now: Timestamp, number: &str, tried: &[&str]) -> impl Iterator<Item = Candidate> {
-        let untried = self.entries.iter().filter(|entry| !tried.contains(&&*entry.trunk.name));
-        untried.filter_map(move |entry| entry.candidate(now, number)).filter(Candidate::is_usable)
+    fn usable(&self, now: Timestamp, number: &str, tried: &[Tried<'_>]) -> impl Iterator<Item = Candidate> {
+        let untried = self.entries.iter().filter(|entry| !tried.contains(&tried_of(&entry.trunk)));
+        untried.filter_map(move |entry| self.candidate(entry, now, number)).filter(Candidate::is_usable)
     }
 
-    fn entry(&mut self, name: &str) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| *entry.trunk.name == *name)
-    }
-}
-
-impl Entry {
     /// `None` for a number that the trunk does not take.
-    fn candidate(&self, now: Timestamp, number: &str) -> Option<Candidate> {
+    fn candidate(&self, entry: &Entry, now: Timestamp, number: &str) -> Option<Candidate> {
+        let room = self.rooms.get(&entry.trunk.name)?;
         Some(Candidate {
-            prefix_length: longest_prefix(&self.trunk, number)?,
-            trunk: Arc::clone(&self.trunk),
-            in_service: self.in_service,
-            avoided_for: self.avoided_until.filter(|until| *until > now).map(|until| until.since(now)),
-            calls: self.room.on(),
-            calls_in_second: self.room.in_second(now),
-            has_room: self.room.is_left(now),
+            prefix_length: longest_prefix(&entry.trunk, number)?,
+            trunk: Arc::clone(&entry.trunk),
+            target_priority: entry.priority,
+            target_weight: entry.weight,
+            in_service: entry.in_service,
+            avoided_for: entry.avoided_until.filter(|until| *until > now).map(|until| until.since(now)),
+            calls: room.on(),
+            calls_in_second: room.in_second(now),
+            has_room: room.is_left(now),
         })
     }
 }
 
+/// A trunk at its address.
+pub fn tried_of(trunk: &Trunk) -> Tried<'_> {
+    (&trunk.name, trunk.transport, trunk.target)
+}
+
+/// One of these, as often as its weight has it.
+fn weighted<T: Copy>(drawn: u64, of: impl Iterator<Item = (T, u16)> + Clone) -> Option<T> {
+    let total: u64 = of.clone().map(|(_, weight)| share(weight)).sum();
+    let mut point = drawn % total.max(1);
+    for (one, weight) in of {
+        match point.checked_sub(share(weight)) {
+            Some(rest) => point = rest,
+            None => return Some(one),
+        }
+    }
+    None
+}
+
 /// Weight 0 is a last resort that still gets a share, as in RFC 2782.
-fn weight(trunk: &Trunk) -> u64 {
-    u64::from(trunk.weight).max(1)
+fn share(weight: u16) -> u64 {
+    u64::from(weight).max(1)
 }
 
 /// How many characters of `number` the trunk's best prefix covers; none at all is a prefix of length 0.
@@ -235,28 +297,37 @@ mod tests {
         chosen_after(trunks, number, NOW, &[])
     }
 
+    fn at(name: &str) -> Tried<'_> {
+        (name, Transport::Udp, "127.0.0.1:5070".parse().unwrap())
+    }
+
+    fn down(trunks: &mut Trunks, name: &str) -> bool {
+        trunks.set_in_service(at(name), false)
+    }
+
     fn chosen_after(trunks: &mut Trunks, number: &str, now: Timestamp, tried: &[&str]) -> Option<String> {
-        trunks.choose(now, E164::parse(number).unwrap(), tried).map(|t| t.name.to_string())
+        let tried: Vec<_> = tried.iter().map(|name| at(name)).collect();
+        trunks.choose(now, E164::parse(number).unwrap(), &tried).map(|t| t.name.to_string())
     }
 
     #[test]
     fn what_has_failed_comes_last_for_as_long_as_it_says_within_bounds() {
         let mut trunks = trunks(&[trunk("first", &["+1"], 1, 1), trunk("second", &[], 2, 1)]);
         let number = "+12125550100";
-        let at = |seconds| NOW + Duration::from_secs(seconds);
-        trunks.failed(NOW, "first", Some(Duration::from_secs(60)));
+        let after = |seconds| NOW + Duration::from_secs(seconds);
+        trunks.failed(NOW, at("first"), Some(Duration::from_secs(60)));
         for (seconds, expected) in [(0, "second"), (59, "second"), (60, "first")] {
-            assert_eq!(chosen_after(&mut trunks, number, at(seconds), &[]).as_deref(), Some(expected));
+            assert_eq!(chosen_after(&mut trunks, number, after(seconds), &[]).as_deref(), Some(expected));
         }
-        trunks.failed(NOW, "first", Some(Duration::from_secs(86_400)));
-        assert_eq!(chosen_after(&mut trunks, number, at(299), &[]).as_deref(), Some("second"));
-        assert_eq!(chosen_after(&mut trunks, number, at(300), &[]).as_deref(), Some("first"));
-        trunks.failed(NOW, "first", None);
-        trunks.failed(NOW, "second", None);
+        trunks.failed(NOW, at("first"), Some(Duration::from_secs(86_400)));
+        assert_eq!(chosen_after(&mut trunks, number, after(299), &[]).as_deref(), Some("second"));
+        assert_eq!(chosen_after(&mut trunks, number, after(300), &[]).as_deref(), Some("first"));
+        trunks.failed(NOW, at("first"), None);
+        trunks.failed(NOW, at("second"), None);
         assert_eq!(chosen(&mut trunks, number).as_deref(), Some("first"), "rather one that failed than none");
         assert_eq!(chosen_after(&mut trunks, number, NOW, &["first"]).as_deref(), Some("second"));
         assert_eq!(chosen_after(&mut trunks, number, NOW, &["first", "second"]), None);
-        assert!(!trunks.has_route(NOW, E164::parse(number).unwrap(), &["first", "second"]));
+        assert!(!trunks.has_route(NOW, E164::parse(number).unwrap(), &[at("first"), at("second")]));
     }
 
     #[test]
@@ -281,7 +352,7 @@ mod tests {
         assert_eq!(chosen(&mut trunks, "+12125550100").as_deref(), Some("ny"));
         assert_eq!(chosen(&mut trunks, "+14155550100").as_deref(), Some("us"));
         assert_eq!(chosen(&mut trunks, "+442079460000").as_deref(), Some("any"));
-        trunks.set_in_service(2, false);
+        down(&mut trunks, "ny");
         assert_eq!(chosen(&mut trunks, "+12125550100").as_deref(), Some("us"));
     }
 
@@ -289,10 +360,10 @@ mod tests {
     fn the_lower_priority_comes_first_and_nothing_in_service_is_no_trunk() {
         let mut trunks = trunks(&[trunk("second", &[], 2, 100), trunk("first", &[], 1, 1)]);
         assert_eq!(chosen(&mut trunks, "+12125550100").as_deref(), Some("first"));
-        assert!(trunks.set_in_service(1, false));
-        assert!(!trunks.set_in_service(1, false));
+        assert!(down(&mut trunks, "first"));
+        assert!(!down(&mut trunks, "first"));
         assert_eq!(chosen(&mut trunks, "+12125550100").as_deref(), Some("second"));
-        trunks.set_in_service(0, false);
+        down(&mut trunks, "second");
         assert_eq!((chosen(&mut trunks, "+12125550100"), trunks.in_service()), (None, 0));
     }
 
@@ -301,5 +372,47 @@ mod tests {
         let mut trunks = trunks(&[trunk("light", &[], 0, 1), trunk("heavy", &[], 0, 3)]);
         let light = (0..4_000).filter(|_| chosen(&mut trunks, "+12125550100").as_deref() == Some("light")).count();
         assert!((850..1_150).contains(&light), "{light} of 4000");
+    }
+
+    fn named(name: &str) -> Arc<Trunk> {
+        let name_to_resolve = Some(crate::config::Name { host: "sip.example".into(), port: None, transport: None });
+        Arc::new(Trunk { name_to_resolve, ..Trunk::clone(&trunk(name, &[], 1, 1)) })
+    }
+
+    fn target(address: &str, priority: u32, weight: u16) -> Target {
+        Target { transport: Transport::Udp, address: address.parse().unwrap(), priority, weight }
+    }
+
+    fn addresses(trunks: &mut Trunks, times: usize) -> BTreeMap<SocketAddr, usize> {
+        let mut seen = BTreeMap::new();
+        for _ in 0..times {
+            let chosen = trunks.choose(NOW, E164::parse("+12125550100").unwrap(), &[]).unwrap();
+            *seen.entry(chosen.target).or_default() += 1;
+        }
+        seen
+    }
+
+    #[test]
+    fn a_name_is_where_the_dns_says_by_priority_and_weight_and_what_is_known_of_an_address_stays() {
+        let mut trunks = trunks(&[named("carrier")]);
+        assert_eq!((chosen(&mut trunks, "+12125550100"), trunks.in_service()), (None, 0), "not asked yet");
+        let (a, b, c) =
+            (target("127.0.0.2:5060", 1, 30), target("127.0.0.3:5060", 1, 10), target("127.0.0.4:5060", 2, 0));
+        trunks.set_targets("carrier", &[c, a, b]);
+        assert_eq!(trunks.in_service(), 1);
+        let seen = addresses(&mut trunks, 4_000);
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [a.address, b.address], "the lower priority alone");
+        assert!((850..1_150).contains(&seen[&b.address]), "{seen:?}");
+        // Each is tried once.
+        let tried = |list: &[Target]| -> Vec<_> { list.iter().map(|t| ("carrier", t.transport, t.address)).collect() };
+        let number = E164::parse("+12125550100").unwrap();
+        assert_eq!(trunks.choose(NOW, number, &tried(&[a, b])).unwrap().target, c.address);
+        assert!(!trunks.has_route(NOW, number, &tried(&[a, b, c])));
+        trunks.failed(NOW, ("carrier", a.transport, a.address), None);
+        assert!(!trunks.set_in_service(("carrier", b.transport, b.address), false), "the trunk is up");
+        let moved = target("127.0.0.9:5060", 1, 1);
+        trunks.set_targets("carrier", &[a, b, moved]);
+        assert_eq!(addresses(&mut trunks, 50).into_keys().collect::<Vec<_>>(), [moved.address]);
+        assert!(!trunks.has_address(c.address.ip()));
     }
 }
