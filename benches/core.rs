@@ -379,6 +379,7 @@ fn config() -> SwitchConfig {
             trunks: TRUNKS.map(trunk).to_vec(),
             failover: Duration::from_secs(4),
             product: "revbridge".into(),
+            signer: None,
         },
         media: MediaConfig {
             address: local.ip(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, Listener, MediaConfig, TlsConfig, Transport, Trunk, WebhooksConfig, WebrtcConfig};
+use super::{AdminConfig, ApiConfig, Listener, MediaConfig, StirConfig, TlsConfig, Transport, Trunk, WebhooksConfig, WebrtcConfig};
 
 /// Two listeners on one port, and media ports in the way of a SIP listener.
 pub(super) fn addresses(
@@ -93,6 +93,13 @@ pub(super) fn trunk_ways(root: &mut Section<'_, '_>, listeners: &[At<Listener>],
             let message = format_args!("no sip.listen has {name} and an {family} address; add {name}:{example}:{port}");
             root.wrong(trunk.at, "trunk.uri", message);
         }
+    }
+}
+
+/// Whoever signs needs a key.
+pub(super) fn signed_trunks(root: &mut Section<'_, '_>, stir: Option<&StirConfig>, trunks: &[At<Trunk>]) {
+    if let Some(trunk) = trunks.iter().find(|t| t.value.sign).filter(|_| stir.is_none()) {
+        root.wrong(trunk.at, "trunk.sign", "needs key_file and certificate_url in [stir]; add them");
     }
 }
 

@@ -16,6 +16,7 @@ mod cluster;
 mod database;
 mod section;
 mod servers;
+mod stir;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     pub sip: SipConfig,
     pub tls: TlsConfig,
+    /// `None`: no trunk has its INVITEs signed.
+    pub stir: Option<StirConfig>,
     pub media: MediaConfig,
     /// `None`: calls come from phones only.
     pub webrtc: Option<WebrtcConfig>,
@@ -156,6 +159,15 @@ pub struct TlsConfig {
 pub struct TlsIdentity {
     pub certificate_file: PathBuf,
     pub key_file: PathBuf,
+}
+
+/// With what INVITEs are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StirConfig {
+    /// A private key on P-256, PEM.
+    pub key_file: PathBuf,
+    /// Where whoever verifies finds the certificate.
+    pub certificate_url: Arc<str>,
 }
 
 #[derive(Debug, Clone)]
@@ -310,6 +322,10 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// May be sent P-Asserted-Identity (RFC 3325 §9).
     pub trusted: bool,
+    /// Whether it is asked to show the number to nobody (RFC 3323).
+    pub privacy: Privacy,
+    /// Whether its INVITEs are signed (RFC 8224).
+    pub sign: bool,
     /// Numbers by prefix, digits with `+`; empty takes every number.
     pub prefixes: Vec<String>,
     /// Lower first.
@@ -340,6 +356,8 @@ impl Trunk {
             certificate_name: target.ip().to_string().into(),
             credentials: None,
             trusted: false,
+            privacy: Privacy::None,
+            sign: false,
             prefixes: Vec::new(),
             priority: bounds::TRUNK_PRIORITY,
             weight: bounds::TRUNK_WEIGHT,
@@ -359,6 +377,16 @@ pub struct Name {
     pub port: Option<u16>,
     /// Then no NAPTR is asked for.
     pub transport: Option<Transport>,
+}
+
+/// What a trusted trunk is asked to do with the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Privacy {
+    /// Show it.
+    #[default]
+    None,
+    /// Keep it to those whom it trusts itself.
+    Id,
 }
 
 /// For this realm at this trunk and nowhere else.
@@ -409,6 +437,7 @@ impl Config {
         let cluster = cluster::cluster(root.table("cluster"), store.as_ref().is_none_or(StoreConfig::is_shared));
         let (listeners, failover, dns_servers) = servers::sip(root.table("sip"));
         let tls = tls::tls(root.table("tls"));
+        let stir = stir::stir(root.table("stir"));
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
         let webhooks = webhooks::webhooks(root.table("webhooks"));
@@ -426,6 +455,7 @@ impl Config {
             }
         }
         checks::trunk_ways(&mut root, &listeners, &trunks);
+        checks::signed_trunks(&mut root, stir.as_ref(), &trunks);
         checks::tls_identity(&mut root, &listeners, &tls);
         root.finish();
         let store = store?;
@@ -441,6 +471,7 @@ impl Config {
             cluster,
             sip: SipConfig { listeners: listeners.into_iter().map(|l| l.value).collect(), failover, dns_servers },
             tls,
+            stir,
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),
             webhooks: WebhooksConfig { key_file, ..webhooks.value.config },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::section::{At, Section};
-use super::{Credentials, Name, Transport, Trunk, bounds};
+use super::{Credentials, Name, Privacy, Transport, Trunk, bounds};
 use crate::guardrails::LegPrice;
 use crate::model::Money;
 use crate::sdp::Codec;
@@ -29,6 +29,11 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY.into());
         let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT.into());
         let trusted = s.flag("trusted").unwrap_or(false);
+        let privacy = s.parsed_or("privacy", "none", privacy).map_or(Privacy::None, |p| p.value);
+        if privacy == Privacy::Id && !trusted {
+            s.wrong(s.at, "privacy", "\"id\" needs trusted = true: only a trunk that is told the number can keep it");
+        }
+        let sign = s.flag("sign").unwrap_or(false);
         let mut most = |key| s.whole(key, &bounds::TRUNK_CALLS_BOUND).and_then(|most| u32::try_from(most).ok());
         let (max_calls, max_calls_per_second) = (most("max_calls"), most("max_calls_per_second"));
         let certificate_name = s.parsed("certificate_name", certificate_name);
@@ -45,6 +50,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
                 port,
                 credentials,
                 trusted,
+                privacy,
+                sign,
                 prefixes: prefixes.into_iter().map(|p| p.value).collect(),
                 priority: u16::try_from(priority).unwrap_or(u16::MAX),
                 weight: u16::try_from(weight).unwrap_or(u16::MAX),
@@ -72,6 +79,14 @@ fn credentials(s: &mut Section<'_, '_>) -> Option<Credentials> {
     };
     let (username, password, realm) = (part("username"), part("password"), part("realm"));
     Some(Credentials { username: username?.value, password: password?.value, realm: realm?.value })
+}
+
+fn privacy(text: &str) -> Result<Privacy, &'static str> {
+    match text {
+        "none" => Ok(Privacy::None),
+        "id" => Ok(Privacy::Id),
+        _ => Err("expected \"none\" or \"id\""),
+    }
 }
 
 fn codecs(s: &mut Section<'_, '_>) -> Vec<Codec> {

@@ -44,6 +44,11 @@ impl Timestamp {
         format!("{:.3}", self.civil())
     }
 
+    /// As SIP's Date says it (RFC 3261 §20.17): `Sat, 31 Jan 2026 09:00:00 GMT`.
+    pub fn rfc1123(self) -> String {
+        self.civil().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// Reads an RFC 3339 time; `None` when it is none or lies before 1970.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let at: jiff::Timestamp = text.parse().ok()?;

@@ -29,6 +29,7 @@ mod reload;
 mod run;
 mod shard;
 mod signals;
+mod stir;
 mod streams;
 mod udp;
 mod webhooks;

@@ -20,11 +20,12 @@ use super::shard::{Ended, Outlets, Shard, Vitals};
 use super::signals::Signals;
 use super::udp::SipSocket;
 use super::webhooks::{Webhooks, signing_key};
-use super::{logs, metrics, poll, streams};
+use super::{logs, metrics, poll, stir, streams};
 use crate::api::AdminKeys;
 use crate::config::Config;
 use crate::model::IdSource;
 use crate::sip::EndpointConfig;
+use crate::sip::identity::Signer;
 use crate::store::tenants::Declaration;
 use crate::store::{Retention, Store, StoreDown, open};
 use crate::switch::{Input, Switch, SwitchConfig};
@@ -56,6 +57,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let skipped = store.declare(Declaration::from(config), clock.now());
     reload::tell(&skipped.map_err(|StoreDown| anyhow!("the store cannot be written"))?);
     let webhook_key = signing_key(&config.webhooks.key_file)?;
+    let signer = config.stir.as_ref().map(stir::signer).transpose()?;
     let webhooks = Webhooks::start(
         &config.webhooks,
         webhook_key.clone(),
@@ -70,7 +72,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let media = MediaThreads::start(&config.media, config.webrtc.as_ref(), clock, report)
         .context("cannot start the media threads")?;
 
-    let mut switch = Switch::new(switch_config(config), IdSource::new(seed()?), clock.now());
+    let mut switch = Switch::new(switch_config(config, signer), IdSource::new(seed()?), clock.now());
     let mut restored = Vec::new();
     switch.restore(clock.now(), recovered, &mut restored);
     if store.cluster().is_some() {
@@ -144,13 +146,14 @@ fn addresses(config: &Config) -> String {
     config.sip.listeners.iter().map(|l| format!("{}:{}", l.transport.as_str(), l.local)).collect::<Vec<_>>().join(" ")
 }
 
-fn switch_config(config: &Config) -> SwitchConfig {
+fn switch_config(config: &Config, signer: Option<Arc<Signer>>) -> SwitchConfig {
     SwitchConfig {
         endpoint: EndpointConfig {
             listeners: config.sip.listeners.clone(),
             trunks: config.trunks.clone(),
             failover: config.sip.failover,
             product: concat!("revbridge/", env!("CARGO_PKG_VERSION")).into(),
+            signer,
         },
         media: config.media.clone(),
         calls: config.calls.clone(),

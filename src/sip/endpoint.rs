@@ -169,7 +169,7 @@ impl Endpoint {
             return;
         };
         let from = out.len();
-        attempts.command(command, &mut Context { now, product: &self.config.product, out });
+        attempts.command(command, &mut self.config.context(now, out));
         self.settle(now, leg, None, from, out);
     }
 
@@ -246,7 +246,7 @@ impl Endpoint {
         for id in legs {
             if let Some(attempts) = self.legs.get_mut(&id) {
                 let from = out.len();
-                let mut cx = Context { now, product: &self.config.product, out };
+                let mut cx = self.config.context(now, out);
                 attempts.all(&mut cx, |leg, cx| leg.flow_down(flow, why, cx));
                 self.settle(now, id, None, from, out);
             }
@@ -263,7 +263,7 @@ impl Endpoint {
                 Owner::Leg(id, _) => {
                     if let Some(attempts) = self.legs.get_mut(&id) {
                         let from = out.len();
-                        attempts.all(&mut Context { now, product: &self.config.product, out }, Leg::timeout);
+                        attempts.all(&mut self.config.context(now, out), Leg::timeout);
                         self.settle(now, id, None, from, out);
                     }
                 }
@@ -420,7 +420,7 @@ impl Endpoint {
                     return noise(NoiseKind::UnknownTransaction, out);
                 }
                 let from = out.len();
-                let mut cx = Context { now, product: &self.config.product, out };
+                let mut cx = self.config.context(now, out);
                 attempts.act(attempt, &mut cx, |leg, cx| leg.response(message, status, cx));
                 self.settle(now, id, retry_after(message), from, out);
             }
@@ -454,7 +454,7 @@ impl Endpoint {
         }
         let packet = Packet { message, method, bytes, flow };
         let from = out.len();
-        let mut cx = Context { now, product: &self.config.product, out };
+        let mut cx = self.config.context(now, out);
         attempts.act(attempt, &mut cx, |leg, cx| leg.request(packet, cx));
         self.settle(now, id, None, from, out);
     }
@@ -487,6 +487,12 @@ impl Endpoint {
             let trunk = asked.name.clone();
             out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
         }
+    }
+}
+
+impl EndpointConfig {
+    fn context<'a>(&'a self, now: Timestamp, out: &'a mut Vec<EndpointAction>) -> Context<'a> {
+        Context { now, product: &self.product, signer: self.signer.as_deref(), out }
     }
 }
 

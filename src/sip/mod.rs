@@ -30,6 +30,7 @@ pub mod digest;
 mod endpoint;
 pub mod guard;
 mod ident;
+pub mod identity;
 mod leg;
 mod noise;
 mod ping;
@@ -103,4 +104,6 @@ pub struct EndpointConfig {
     pub failover: Duration,
     /// `Server` and `User-Agent`.
     pub product: Arc<str>,
+    /// For trunks whose INVITEs are signed; the configuration has none without it.
+    pub signer: Option<Arc<identity::Signer>>,
 }

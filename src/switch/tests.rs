@@ -118,6 +118,7 @@ impl Node {
                 trunks: vec![trunk("phones", "+1415", PHONE), trunk("carrier", "+1212", CARRIER)],
                 failover: Duration::from_secs(4),
                 product: "revbridge".into(),
+                signer: None,
             },
             media: MediaConfig {
                 address: local.ip(),

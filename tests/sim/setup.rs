@@ -115,6 +115,7 @@ pub fn config(scenario: &Scenario, node: u8) -> SwitchConfig {
             trunks: Side::BOTH.into_iter().flat_map(|side| trunks(side, scenario)).collect(),
             failover: Duration::from_secs(4),
             product: "revbridge".into(),
+            signer: None,
         },
         media: MediaConfig {
             address: server.ip(),

@@ -90,6 +90,7 @@ impl World {
                 trunks: trunks.to_vec(),
                 failover: Duration::from_secs(4),
                 product: "revbridge".into(),
+                signer: None,
             },
             media: MediaConfig {
                 address: local.ip(),

@@ -69,6 +69,7 @@ impl World {
             trunks: trunks.into_iter().map(Arc::new).collect(),
             failover: 4 * SECOND,
             product: "revbridge".into(),
+            signer: None,
         };
         let now = Timestamp::from_millis(1_800_000_000_000);
         let leg = LegId { call: IdSource::new([3; 32]).call(now), side: Side::User };

@@ -14,6 +14,7 @@
 
 mod digits;
 mod forbidden;
+mod identities;
 mod reader;
 mod skips;
 
@@ -24,6 +25,8 @@ use memchr::{memchr, memmem};
 use rsip::Method;
 
 pub use forbidden::{Forbidden, Party};
+
+use self::identities::Identities;
 
 use crate::model::E164;
 
@@ -38,6 +41,8 @@ pub enum Leak {
     Header(String),
     #[error("{0} is not the shown number")]
     Identity(&'static str),
+    #[error("the signed statement does not say who calls whom")]
+    Statement,
     #[error("something of the other party")]
     OtherParty,
 }
@@ -51,21 +56,20 @@ pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result
         return Err(Leak::Method);
     }
     let shown = shown.map(E164::text);
-    let mut from = 0;
+    let mut seen = Identities::default();
     for header in headers {
         let (name, value) = header.ok_or(Leak::Unreadable)?;
         if !is_allowed(method, name) {
             return Err(Leak::Header(name.to_owned()));
         }
         if let Some(number) = &shown {
-            from += usize::from(name == "From");
-            identity(name, value, number)?;
+            seen.see(name, value, number)?;
         }
     }
-    if shown.is_some() && from != 1 {
-        return Err(Leak::Identity("From"));
-    }
     let digits = shown.as_ref().map_or("", |number| number.digits());
+    if shown.is_some() {
+        seen.agree(method, digits, forbidden)?;
+    }
     if forbidden.occurs_in(bytes, digits.as_bytes()) { Err(Leak::OtherParty) } else { Ok(()) }
 }
 
@@ -119,23 +123,6 @@ fn is_allowed(method: Method, name: &str) -> bool {
         "Reason" => matches!(method, Method::Bye | Method::Cancel),
         _ => false,
     }
-}
-
-/// From, Contact and P-Asserted-Identity: the user is the number, and there is no other name.
-fn identity(name: &str, value: &str, number: &str) -> Result<(), Leak> {
-    let name = match name {
-        "From" => "From",
-        "Contact" => "Contact",
-        "P-Asserted-Identity" => "P-Asserted-Identity",
-        _ => return Ok(()),
-    };
-    if is_number(value, number) { Ok(()) } else { Err(Leak::Identity(name)) }
-}
-
-fn is_number(value: &str, number: &str) -> bool {
-    let Some(address) = reader::address(value) else { return false };
-    let display = address.display_name.as_deref().map(|d| d.trim().trim_matches('"'));
-    address.uri.user() == Some(number) && display.is_none_or(|d| d.is_empty() || d == number)
 }
 
 /// The start line and the headers, each with the end of its line.

@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 use super::Facts;
 use super::dialog::Dialog;
 use super::way::{MOST_UDP_BYTES, Way};
-use crate::config::{Transport, Trunk};
+use crate::config::{Privacy, Transport, Trunk};
 use crate::leg::Cause;
 use crate::model::E164;
 use crate::sip::ident::Token;
+use crate::sip::identity::Identity;
 use crate::sip::wire::{Address, HeaderName, HostPort, Method, Writer};
 
 /// RFC 3261 §8.1.1.6.
@@ -116,30 +117,27 @@ struct Head<'a> {
     authorization: Option<&'a Authorization>,
 }
 
+/// What an INVITE says beside its facts.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    pub authorization: Option<&'a Authorization>,
+    pub identity: Option<&'a Identity>,
+    pub product: &'a str,
+    pub offer: &'a [u8],
+}
+
 impl Facts {
     /// The INVITE, and the way that is wide enough for it.
-    pub fn invite(
-        &self,
-        cseq: u32,
-        authorization: Option<&Authorization>,
-        product: &str,
-        offer: &[u8],
-    ) -> Option<(Way, Bytes)> {
-        let usual = self.invite_by(Way::Usual, cseq, authorization, product, offer)?;
+    pub fn invite(&self, cseq: u32, words: Words<'_>) -> Option<(Way, Bytes)> {
+        let usual = self.invite_by(Way::Usual, cseq, words)?;
         if self.detour.is_none() || usual.len() <= MOST_UDP_BYTES {
             return Some((Way::Usual, usual));
         }
-        Some((Way::Large, self.invite_by(Way::Large, cseq, authorization, product, offer)?))
+        Some((Way::Large, self.invite_by(Way::Large, cseq, words)?))
     }
 
-    pub fn invite_by(
-        &self,
-        way: Way,
-        cseq: u32,
-        authorization: Option<&Authorization>,
-        product: &str,
-        offer: &[u8],
-    ) -> Option<Bytes> {
+    pub fn invite_by(&self, way: Way, cseq: u32, words: Words<'_>) -> Option<Bytes> {
+        let Words { authorization, identity, product, offer } = words;
         let branch = self.branch(cseq);
         let head = Head { way, method: Method::Invite, cseq, branch, dialog: None, to_tag: None, authorization };
         let mut buffer = BytesMut::with_capacity(USUAL_BYTES);
@@ -150,6 +148,13 @@ impl Facts {
             // RFC 3325 §9.1: only within the domain that trusts us.
             let shown = Shown(self.shown, self.advertised.ip().into());
             writer.header(HeaderName::PAssertedIdentity, Address { display: None, uri: shown, tag: None });
+        }
+        if self.is_anonymous() {
+            // RFC 3325 §9.3: the trunk knows the number, and tells it to nobody outside of its trust.
+            writer.header(HeaderName::Privacy, "id");
+        }
+        if let Some(Identity { value, at }) = identity {
+            writer.header(HeaderName::Date, at.rfc1123()).header(HeaderName::Identity, value);
         }
         writer.finish_with(SDP, offer).ok().map(|_| buffer.freeze())
     }
@@ -202,8 +207,21 @@ impl Facts {
     }
 
     pub fn contact(&self, writer: &mut Writer<'_>) {
-        let (shown, over) = (Shown(self.shown, self.sent_by.into()), Over(self.flow.transport));
-        writer.header(HeaderName::Contact, format_args!("<{shown}{over}>"));
+        let (host, over) = (HostPort::from(self.sent_by), Over(self.flow.transport));
+        if self.is_anonymous() {
+            writer.header(HeaderName::Contact, format_args!("<sip:anonymous@{host}{over}>"));
+        } else {
+            let shown = Shown(self.shown, host);
+            writer.header(HeaderName::Contact, format_args!("<{shown}{over}>"));
+        }
+    }
+
+    /// Whether the trunk is asked to keep the number to itself. One that is not trusted is never told it apart.
+    fn is_anonymous(&self) -> bool {
+        match self.trunk.privacy {
+            Privacy::Id => self.trunk.trusted,
+            Privacy::None => false,
+        }
     }
 
     fn bare(&self, head: &Head<'_>) -> Option<Bytes> {
@@ -225,8 +243,15 @@ impl Facts {
         let (via, sent_by, branch) = (transport.as_via(), HostPort::from(sent_by), Branch(head.branch));
         writer.header(HeaderName::Via, format_args!("SIP/2.0/{via} {sent_by};branch={branch};rport"));
         writer.header(HeaderName::MaxForwards, MAX_FORWARDS);
-        let from = Shown(self.shown, self.advertised.ip().into());
-        writer.header(HeaderName::From, format_args!("<{from}>;tag={}", self.local_tag));
+        let tag = self.local_tag;
+        if self.is_anonymous() {
+            // RFC 3323 §4.1.1.3.
+            let from = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+            writer.header(HeaderName::From, format_args!("{from};tag={tag}"));
+        } else {
+            let from = Shown(self.shown, self.advertised.ip().into());
+            writer.header(HeaderName::From, format_args!("<{from}>;tag={tag}"));
+        }
         let tag = head.dialog.map(|d| &*d.remote_tag).or(head.to_tag).filter(|tag| !tag.is_empty());
         writer.header(HeaderName::To, Address { display: None, uri: Callee(self), tag });
         writer.header(HeaderName::CallId, self.call_id);

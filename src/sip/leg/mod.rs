@@ -52,11 +52,13 @@ use self::inbound::Inbound;
 use self::known::Peer;
 use self::offer::{PeerOffer, Unacknowledged};
 use super::ident::Token;
+use super::identity::Signer;
 use super::status;
 use super::transaction::{Client, InviteClient};
 use super::{EndpointAction, Flow};
 use crate::config::Trunk;
 use crate::events::{NoiseKind, Notice};
+use crate::guardrails::OwnedNumber;
 use crate::leg::{Cause, LINGER, LegCommand, LegEvent, Loss};
 use crate::model::{E164, LegId, Secret, Timestamp};
 
@@ -110,6 +112,7 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// `User-Agent` and `Server`.
     pub product: &'a str,
+    pub signer: Option<&'a Signer>,
     pub out: &'a mut Vec<EndpointAction>,
 }
 
@@ -123,6 +126,8 @@ impl Context<'_> {
 pub struct Leg {
     facts: Facts,
     phase: Phase,
+    /// As the permit of its INVITE proved it: what a signature needs.
+    owned: Option<OwnedNumber>,
     /// The last CSeq number used.
     cseq: u32,
     /// More than one when a challenge was answered; the last is the one that counts.
@@ -209,6 +214,7 @@ impl Leg {
         Self {
             facts,
             phase: Phase::Prepared,
+            owned: None,
             cseq: 0,
             invites: SmallVec::new(),
             offer: Bytes::new(),

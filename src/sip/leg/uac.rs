@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::compose::{Authorization, Branch, SDP};
+use super::compose::{Authorization, Branch, SDP, Words};
 use super::dialog::Dialog;
 use super::way::Way;
 use super::{Context, Invite, Leg, MAX_FORKS, Phase, Request, RequestKind, Which};
@@ -13,6 +13,7 @@ use crate::leg::{Cause, LegEvent, Loss};
 use crate::sdp::Description;
 use crate::sip::EndpointAction;
 use crate::sip::ident::Token;
+use crate::sip::identity::Identity;
 use crate::sip::transaction::{Class, Client, ClientInput, ClientStep, InviteClient};
 use crate::sip::wire::{HeaderName, Message, Method};
 
@@ -27,6 +28,7 @@ impl Leg {
             return self.lose(Loss::MaskingGuard, cx);
         }
         self.offer = Bytes::from(offer.to_string());
+        self.owned = Some(permit.shown());
         self.phase = Phase::Calling;
         self.silent_until = self.patience.map(|patience| cx.now + patience);
         self.send_invite(None, cx);
@@ -287,9 +289,22 @@ impl Leg {
         self.invites.iter().filter(|i| i.authorization.is_some()).count() as u8
     }
 
+    /// Signed anew for each INVITE, also one that answers a challenge: a statement is good for a minute.
+    pub(super) fn identity(&self, cx: &Context<'_>) -> Option<Identity> {
+        let (owned, signer) = (self.owned?, cx.signer.filter(|_| self.facts.trunk.sign)?);
+        Some(signer.sign(owned, self.facts.to, self.facts.secret, cx.now))
+    }
+
     fn send_invite(&mut self, authorization: Option<Authorization>, cx: &mut Context<'_>) {
         let cseq = self.next_cseq();
-        let Some((way, bytes)) = self.facts.invite(cseq, authorization.as_ref(), cx.product, &self.offer) else {
+        let identity = self.identity(cx);
+        let words = Words {
+            authorization: authorization.as_ref(),
+            identity: identity.as_ref(),
+            product: cx.product,
+            offer: &self.offer,
+        };
+        let Some((way, bytes)) = self.facts.invite(cseq, words) else {
             return self.lose(Loss::Transport, cx);
         };
         self.invites.push(Invite {

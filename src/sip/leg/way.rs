@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::compose::Words;
 use super::{Context, Facts, Leg, Phase};
 use crate::config::{Listener, Transport};
 use crate::leg::Loss;
@@ -119,7 +120,14 @@ impl Leg {
     fn invite_by_udp(&mut self, index: usize, cx: &mut Context<'_>) {
         let invite = &self.invites[index];
         let (cseq, authorization) = (invite.cseq, invite.authorization.clone());
-        let bytes = self.facts.invite_by(Way::Usual, cseq, authorization.as_ref(), cx.product, &self.offer);
+        let identity = self.identity(cx);
+        let words = Words {
+            authorization: authorization.as_ref(),
+            identity: identity.as_ref(),
+            product: cx.product,
+            offer: &self.offer,
+        };
+        let bytes = self.facts.invite_by(Way::Usual, cseq, words);
         let Some(bytes) = bytes else { return };
         let invite = &mut self.invites[index];
         invite.way = Way::Usual;

@@ -246,6 +246,7 @@ fn switch_config(config: &Config) -> SwitchConfig {
             trunks: config.trunks.clone(),
             failover: Duration::from_secs(4),
             product: "revbridge".into(),
+            signer: None,
         },
         media: config.media.clone(),
         calls: config.calls.clone(),
