@@ -82,7 +82,7 @@ pub struct Challenge<'a> {
     opaque: Option<Cow<'a, str>>,
     hash: Hash,
     /// The algorithm in the challenger's spelling, if it named one.
-    algorithm: Option<&'a str>,
+    algorithm: Option<Cow<'a, str>>,
     /// `…-sess`: the nonces are part of the secret.
     session: bool,
     /// `None` as in RFC 2069.
@@ -116,7 +116,8 @@ pub fn choose<'a>(values: impl Iterator<Item = &'a str>, realm: &str) -> Result<
 }
 
 /// [`choose`] and [`Challenge::answer`] in one.
-pub fn answer<'a>(
+#[cfg(test)]
+fn answer<'a>(
     values: impl Iterator<Item = &'a str>,
     credentials: &Credentials,
     subject: Subject<'_>,
@@ -169,9 +170,18 @@ impl<'a> Challenge<'a> {
         }
         let algorithm = find("algorithm").map(|a| a.trim_matches('"'));
         let (hash, session) = algorithm_of(algorithm.unwrap_or("MD5")).ok_or(ChallengeProblem::Algorithm)?;
+        let algorithm = algorithm.map(Cow::from);
         let qop = text("qop")?.map(|list| qop_of(&list).ok_or(ChallengeProblem::Qop)).transpose()?;
         let stale = find("stale").is_some_and(|s| s.trim_matches('"').eq_ignore_ascii_case("true"));
         Ok(Challenge { realm: given, nonce, opaque, hash, algorithm, session, qop, stale })
+    }
+
+    /// To be answered again when its message is gone.
+    pub fn into_owned(self) -> Challenge<'static> {
+        let Self { realm, nonce, opaque, hash, algorithm, session, qop, stale } = self;
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let (realm, nonce, opaque, algorithm) = (own(realm), own(nonce), opaque.map(own), algorithm.map(own));
+        Challenge { realm, nonce, opaque, hash, algorithm, session, qop, stale }
     }
 
     /// The value of `Authorization` or `Proxy-Authorization`. `nonce_count` is 1 for the first request
@@ -192,7 +202,7 @@ impl<'a> Challenge<'a> {
             Quoted(subject.uri),
         );
         // Writing into a String cannot fail.
-        if let Some(algorithm) = self.algorithm {
+        if let Some(algorithm) = &self.algorithm {
             let _ = write!(value, ", algorithm={algorithm}");
         }
         if let Some(opaque) = &self.opaque {
@@ -367,6 +377,32 @@ mod tests {
             ("Digest realm=\"r\", nonce=\"n\", qop=\"token\"", ChallengeProblem::Qop),
         ] {
             assert_eq!(choose([value].into_iter(), "r").map(|_| ()), Err(problem), "{value:.60}");
+        }
+    }
+
+    /// RFC 8760 changes no arithmetic; the vector is that of RFC 7616 §3.9.2, whose user is sent as a hash there.
+    #[test]
+    fn rfc7616_section_3_9_2_without_userhash() {
+        let user = "J\u{e4}s\u{f8}n Doe";
+        let credentials =
+            Credentials { username: user.into(), password: "Secret, or not?".into(), realm: "api@example.org".into() };
+        let value = "Digest realm=\"api@example.org\", qop=\"auth\", algorithm=SHA-512-256, \
+                     nonce=\"5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK\", \
+                     opaque=\"HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS\", charset=UTF-8";
+        let challenge = choose([value].into_iter(), "api@example.org").unwrap();
+        let subject = Subject { method: "GET", uri: "/doe.json", body: b"" };
+        let response =
+            challenge.response(&credentials, subject, 1, "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v");
+        // The RFC's own sum was made with SHA-512 cut short (erratum 4897); this one is of SHA-512/256.
+        assert_eq!(response, "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
+    }
+
+    #[test]
+    fn a_count_past_nine_is_hexadecimal() {
+        let credentials = mufasa("r", "p");
+        for (count, text) in [(9, "nc=00000009"), (10, "nc=0000000a"), (255, "nc=000000ff"), (256, "nc=00000100")] {
+            let challenge = choose(["Digest realm=\"r\", nonce=\"n\", qop=\"auth\""].into_iter(), "r").unwrap();
+            assert!(challenge.into_owned().answer(&credentials, GET, count, "c").contains(text));
         }
     }
 

@@ -89,3 +89,56 @@ fn a_challenge_after_the_end_rings_nothing_anew() {
     w.silent();
     assert_eq!(w.event(), LegEvent::Gone);
 }
+
+#[test]
+fn a_proxy_that_asks_after_the_peer_gets_both_answers_and_so_does_the_bye() {
+    let mut w = world();
+    let first = w.invite();
+    w.receive(&challenge(&first, 401, OURS));
+    w.sent("ACK ");
+    let second = w.sent("INVITE ");
+    assert!(header(&second, "Authorization").contains("nc=00000001") && !has(&second, "Proxy-Authorization"));
+    w.receive(&challenge(&second, 407, &OURS.replace("n1", "p1")));
+    w.sent("ACK ");
+    let third = w.sent("INVITE ");
+    assert!(header(&third, "Authorization").contains("nonce=\"n1\""));
+    assert!(header(&third, "Authorization").contains("nc=00000002"), "{third}");
+    assert!(header(&third, "Proxy-Authorization").contains("nonce=\"p1\""));
+    assert!(header(&third, "Proxy-Authorization").contains("nc=00000001"));
+    w.receive(&answer(&third, 200, "peer", &with_sdp("")));
+    assert!(matches!(w.event(), LegEvent::Answered { .. }));
+    w.end();
+    let ack = w.sent("ACK ");
+    let bye = w.sent("BYE ");
+    for (name, count) in [("Authorization", "nc=00000003"), ("Proxy-Authorization", "nc=00000002")] {
+        assert_eq!(header(&ack, name), header(&third, name));
+        assert!(header(&bye, name).contains(count), "{bye}");
+        let nonce_of = |text: &str| header(text, name).split("cnonce=").nth(1).map(str::to_owned);
+        assert_eq!(nonce_of(&bye), nonce_of(&third));
+    }
+}
+
+#[test]
+fn both_kinds_in_one_response_are_answered_the_strongest_of_each() {
+    let mut w = world();
+    let first = w.invite();
+    let weak = |nonce: &str| OURS.replace("n1", nonce);
+    let strong = |nonce: &str| weak(nonce).replace("MD5", "SHA-256");
+    let lines = format!(
+        "WWW-Authenticate: {}\r\nWWW-Authenticate: {}\r\nProxy-Authenticate: {}, {}\r\n\
+         Proxy-Authenticate: {}\r\n",
+        weak("a"),
+        strong("b"),
+        weak("c"),
+        strong("d"),
+        strong("e").replace("carrier.example", "evil.example"),
+    );
+    w.receive(&answer(&first, 407, "c", &lines));
+    w.sent("ACK ");
+    let second = w.sent("INVITE ");
+    for (name, nonce) in [("Authorization", "b"), ("Proxy-Authorization", "d")] {
+        assert!(header(&second, name).contains(&format!("nonce=\"{nonce}\"")), "{second}");
+        assert!(header(&second, name).contains("algorithm=SHA-256"), "{second}");
+    }
+    assert!(!second.contains("evil"));
+}

@@ -8,6 +8,7 @@ mod dialing;
 mod failover;
 mod forks;
 mod hostile;
+mod identity;
 mod mutated;
 mod offers;
 mod requests;

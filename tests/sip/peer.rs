@@ -37,6 +37,12 @@ pub fn trunk(target: &str) -> Trunk {
     Trunk { codecs: vec![Codec::Pcmu], ..Trunk::at("carrier", Transport::Udp, target.parse().unwrap()) }
 }
 
+/// With a key that `openssl genpkey` made for nobody.
+fn signer() -> revbridge::sip::identity::Signer {
+    let pem = include_str!("key.pem");
+    revbridge::sip::identity::Signer::new(pem, "https://certificates.example/a.pem".into()).unwrap()
+}
+
 pub fn credentials() -> Credentials {
     Credentials { username: "bridge".into(), password: "secret".into(), realm: "carrier.example".into() }
 }
@@ -69,7 +75,7 @@ impl World {
             trunks: trunks.into_iter().map(Arc::new).collect(),
             failover: 4 * SECOND,
             product: "revbridge".into(),
-            signer: None,
+            signer: Some(Arc::new(signer())),
         };
         let now = Timestamp::from_millis(1_800_000_000_000);
         let leg = LegId { call: IdSource::new([3; 32]).call(now), side: Side::User };

@@ -114,13 +114,13 @@ struct Head<'a> {
     dialog: Option<&'a Dialog>,
     /// Of a response that is acknowledged.
     to_tag: Option<&'a str>,
-    authorization: Option<&'a Authorization>,
+    authorization: &'a [Authorization],
 }
 
 /// What an INVITE says beside its facts.
 #[derive(Clone, Copy)]
 pub struct Words<'a> {
-    pub authorization: Option<&'a Authorization>,
+    pub authorization: &'a [Authorization],
     pub identity: Option<&'a Identity>,
     pub product: &'a str,
     pub offer: &'a [u8],
@@ -165,7 +165,7 @@ impl Facts {
         way: Way,
         cseq: u32,
         to_tag: Option<&str>,
-        authorization: Option<&Authorization>,
+        authorization: &[Authorization],
     ) -> Option<Bytes> {
         let branch = self.branch(cseq);
         self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog: None, to_tag, authorization })
@@ -174,18 +174,18 @@ impl Facts {
     /// RFC 3261 §9.1: as its INVITE, whose branch it carries.
     pub fn cancel(&self, way: Way, cseq: u32) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        self.bare(&Head { way, method: Method::Cancel, cseq, branch, dialog: None, to_tag: None, authorization: None })
+        self.bare(&Head { way, method: Method::Cancel, cseq, branch, dialog: None, to_tag: None, authorization: &[] })
     }
 
     /// The ACK of a 2xx: a transaction of its own (RFC 3261 §13.2.2.4), the same bytes each time.
-    pub fn ack(&self, dialog: &Dialog, authorization: Option<&Authorization>) -> Option<Bytes> {
+    pub fn ack(&self, dialog: &Dialog, authorization: &[Authorization]) -> Option<Bytes> {
         let cseq = dialog.invite_cseq;
         let branch = Token::derive(self.secret, "ack", &[&cseq.to_be_bytes(), dialog.remote_tag.as_bytes()]);
         let (way, dialog) = (Way::Usual, Some(dialog));
         self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog, to_tag: None, authorization })
     }
 
-    pub fn bye(&self, dialog: &Dialog, cseq: u32, cause: Cause, auth: Option<&Authorization>) -> Option<Bytes> {
+    pub fn bye(&self, dialog: &Dialog, cseq: u32, cause: Cause, auth: &[Authorization]) -> Option<Bytes> {
         let branch = self.branch(cseq);
         let (way, dialog) = (Way::Usual, Some(dialog));
         let head = Head { way, method: Method::Bye, cseq, branch, dialog, to_tag: None, authorization: auth };
@@ -259,7 +259,7 @@ impl Facts {
         for route in head.dialog.into_iter().flat_map(Dialog::route_headers) {
             writer.header(HeaderName::Route, format_args!("<{route}>"));
         }
-        if let Some(authorization) = head.authorization {
+        for authorization in head.authorization {
             writer.header(authorization.name(), &authorization.value);
         }
         writer

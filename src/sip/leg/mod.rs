@@ -46,6 +46,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use self::challenge::Nonce;
 use self::compose::Authorization;
 use self::dialog::Dialog;
 use self::inbound::Inbound;
@@ -128,6 +129,8 @@ pub struct Leg {
     phase: Phase,
     /// As the permit of its INVITE proved it: what a signature needs.
     owned: Option<OwnedNumber>,
+    /// The challenges that it answers: at most one of a proxy, and one of the peer.
+    nonces: Vec<Nonce>,
     /// The last CSeq number used.
     cseq: u32,
     /// More than one when a challenge was answered; the last is the one that counts.
@@ -177,7 +180,7 @@ struct Invite {
     /// Timer B has fired, or a CANCEL found no such INVITE: nobody had it yet.
     given_up: bool,
     /// RFC 3261 §22.1: the ACK repeats it.
-    authorization: Option<Authorization>,
+    authorization: Vec<Authorization>,
 }
 
 /// A request other than INVITE.
@@ -215,6 +218,7 @@ impl Leg {
             facts,
             phase: Phase::Prepared,
             owned: None,
+            nonces: vec![],
             cseq: 0,
             invites: SmallVec::new(),
             offer: Bytes::new(),

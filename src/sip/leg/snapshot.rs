@@ -71,6 +71,9 @@ struct InviteSnapshot {
     #[serde(default)]
     given_up: bool,
     authorization: Option<Authorization>,
+    /// Of the other kind, where both a proxy and the peer have asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    second: Option<Authorization>,
 }
 
 impl LegSnapshot {
@@ -117,7 +120,8 @@ impl Leg {
             pending: i.transaction.is_pending(),
             large: i.way == Way::Large,
             given_up: i.given_up,
-            authorization: i.authorization.clone(),
+            authorization: i.authorization.first().cloned(),
+            second: i.authorization.get(1).cloned(),
         };
         LegSnapshot {
             secret: facts.secret,
@@ -184,7 +188,8 @@ impl Leg {
         for invite in known {
             let way = if invite.large { Way::Large } else { Way::Usual };
             let pending = invite.pending || invite.given_up;
-            self.restore_invite(invite.cseq, way, pending, invite.authorization.clone());
+            let authorization = invite.authorization.iter().chain(&invite.second).cloned().collect();
+            self.restore_invite(invite.cseq, way, pending, authorization);
         }
         match phase {
             // With credentials, challenges may have been answered after the snapshot.
@@ -193,14 +198,14 @@ impl Leg {
                 let first = known.last().map_or(1, |last| last.cseq + 1);
                 let most = if challenged { MOST_INVITES } else { 1 };
                 for cseq in first..=most {
-                    self.restore_invite(cseq, Way::Usual, true, None);
+                    self.restore_invite(cseq, Way::Usual, true, Vec::new());
                 }
             }
             PhaseSnapshot::Answered | PhaseSnapshot::Confirmed | PhaseSnapshot::Over => {}
         }
     }
 
-    fn restore_invite(&mut self, cseq: u32, way: Way, pending: bool, authorization: Option<Authorization>) {
+    fn restore_invite(&mut self, cseq: u32, way: Way, pending: bool, authorization: Vec<Authorization>) {
         let mut transaction = InviteClient::resume();
         if !pending {
             transaction.terminate();

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::compose::{Authorization, Branch, SDP, Words};
+use super::compose::{Branch, SDP, Words};
 use super::dialog::Dialog;
 use super::way::Way;
 use super::{Context, Invite, Leg, MAX_FORKS, Phase, Request, RequestKind, Which};
@@ -12,6 +12,7 @@ use crate::guardrails::Permit;
 use crate::leg::{Cause, LegEvent, Loss};
 use crate::sdp::Description;
 use crate::sip::EndpointAction;
+use crate::sip::digest::Subject;
 use crate::sip::ident::Token;
 use crate::sip::identity::Identity;
 use crate::sip::transaction::{Class, Client, ClientInput, ClientStep, InviteClient};
@@ -31,7 +32,7 @@ impl Leg {
         self.owned = Some(permit.shown());
         self.phase = Phase::Calling;
         self.silent_until = self.patience.map(|patience| cx.now + patience);
-        self.send_invite(None, cx);
+        self.send_invite(cx);
     }
 
     /// [`crate::leg::LegCommand::Ack`].
@@ -124,9 +125,9 @@ impl Leg {
     fn invite_failed(&mut self, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Calling => {
-                if let Some(outcome) = self.authorize(response, status, None, self.challenges()) {
+                if let Some(outcome) = self.authorize(response, status, self.challenges()) {
                     match outcome {
-                        Ok(authorization) => return self.send_invite(Some(authorization), cx),
+                        Ok(()) => return self.send_invite(cx),
                         Err(loss) => return self.lose(loss, cx),
                     }
                 }
@@ -200,9 +201,9 @@ impl Leg {
             ClientStep::Tell if Class::of(status) != Class::Provisional => {
                 self.requests[index].bytes = Bytes::new();
                 if let RequestKind::Bye { dialog, cause, challenges } = kind
-                    && let Some(Ok(authorization)) = self.authorize(response, status, Some(dialog), challenges)
+                    && let Some(Ok(())) = self.authorize(response, status, challenges)
                 {
-                    return self.send_bye_again(dialog, cause, challenges + 1, Some(&authorization), cx);
+                    return self.send_bye_again(dialog, cause, challenges + 1, cx);
                 }
                 if kind == RequestKind::Cancel && status == 481 {
                     // There is no such INVITE at the peer, or it has its final response already.
@@ -286,7 +287,7 @@ impl Leg {
 
     /// How many challenges the last INVITE answers.
     fn challenges(&self) -> u8 {
-        self.invites.iter().filter(|i| i.authorization.is_some()).count() as u8
+        self.invites.iter().filter(|i| !i.authorization.is_empty()).count() as u8
     }
 
     /// Signed anew for each INVITE, also one that answers a challenge: a statement is good for a minute.
@@ -295,11 +296,13 @@ impl Leg {
         Some(signer.sign(owned, self.facts.to, self.facts.secret, cx.now))
     }
 
-    fn send_invite(&mut self, authorization: Option<Authorization>, cx: &mut Context<'_>) {
+    fn send_invite(&mut self, cx: &mut Context<'_>) {
         let cseq = self.next_cseq();
+        let (uri, offer) = (self.facts.request_uri(None), self.offer.clone());
+        let authorization = self.credentials(Subject { method: "INVITE", uri: &uri, body: &offer });
         let identity = self.identity(cx);
         let words = Words {
-            authorization: authorization.as_ref(),
+            authorization: &authorization,
             identity: identity.as_ref(),
             product: cx.product,
             offer: &self.offer,
@@ -345,7 +348,7 @@ impl Leg {
     fn send_ack_failure(&mut self, index: usize, to_tag: Option<&str>, cx: &mut Context<'_>) {
         let invite = &self.invites[index];
         let way = invite.way;
-        if let Some(bytes) = self.facts.ack_failure(way, invite.cseq, to_tag, invite.authorization.as_ref()) {
+        if let Some(bytes) = self.facts.ack_failure(way, invite.cseq, to_tag, &invite.authorization) {
             self.send_request(bytes, way, "ACK", cx);
         }
     }
@@ -355,14 +358,14 @@ impl Leg {
         dialog.acknowledged = true;
         let Some(dialog) = self.dialog(which) else { return };
         let invite = self.invites.iter().find(|i| i.cseq == dialog.invite_cseq);
-        let authorization = invite.and_then(|i| i.authorization.as_ref());
+        let authorization = invite.map_or(&[][..], |i| &i.authorization);
         if let Some(bytes) = self.facts.ack(dialog, authorization) {
             self.send_request(bytes, Way::Usual, "ACK", cx);
         }
     }
 
     pub(super) fn send_bye(&mut self, which: Which, cause: Cause, cx: &mut Context<'_>) {
-        self.send_bye_again(which, cause, 0, None, cx);
+        self.send_bye_again(which, cause, 0, cx);
     }
 
     fn send_bye_again(
@@ -370,12 +373,13 @@ impl Leg {
         which: Which,
         cause: Cause,
         challenges: u8,
-        authorization: Option<&Authorization>,
         cx: &mut Context<'_>,
     ) {
         let cseq = self.next_cseq();
+        let uri = self.facts.request_uri(self.dialog(which));
+        let authorization = self.credentials(Subject { method: "BYE", uri: &uri, body: b"" });
         let Some(dialog) = self.dialog(which) else { return };
-        if let Some(bytes) = self.facts.bye(dialog, cseq, cause, authorization) {
+        if let Some(bytes) = self.facts.bye(dialog, cseq, cause, &authorization) {
             self.start_request(cseq, Way::Usual, bytes, RequestKind::Bye { dialog: which, cause, challenges }, cx);
         }
     }

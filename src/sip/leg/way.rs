@@ -122,7 +122,7 @@ impl Leg {
         let (cseq, authorization) = (invite.cseq, invite.authorization.clone());
         let identity = self.identity(cx);
         let words = Words {
-            authorization: authorization.as_ref(),
+            authorization: &authorization,
             identity: identity.as_ref(),
             product: cx.product,
             offer: &self.offer,
