@@ -163,7 +163,8 @@ fn each_invite_is_signed_anew_and_a_repeated_one_is_the_same() {
     std::thread::sleep(Duration::from_millis(1_100));
     let challenge = "WWW-Authenticate: Digest realm=\"trunk.example\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"";
     phone.answer(&first, "401 Unauthorized", &[challenge], "");
-    let second = phone.find("an answered challenge", |m| m.method() == "INVITE" && !m.header("Authorization").is_empty());
+    let second =
+        phone.find("an answered challenge", |m| m.method() == "INVITE" && !m.header("Authorization").is_empty());
     let token = second.header("Identity").split(';').next().expect("a token");
     assert_ne!(second.header("Identity"), first.header("Identity"));
     assert!(keys.verify(token, lab.folder()));

@@ -123,6 +123,9 @@ pub const MAX_DURATION_BOUND: RangeInclusive<u64> = 1..=14_400;
 pub const TRUNK_PING: u64 = 30;
 /// 0: never asked, always taken to be in service.
 pub const TRUNK_PING_BOUND: RangeInclusive<u64> = 0..=3_600;
+/// What most registrars grant. Shorter ones are for NATs, longer ones for nobody: who forgets us is noticed that late.
+pub const REGISTER: u64 = 3_600;
+pub const REGISTER_BOUND: RangeInclusive<u64> = 60..=86_400;
 pub const TRUNK_PRIORITY: u16 = 10;
 pub const TRUNK_WEIGHT: u16 = 10;
 /// As of SRV records (RFC 2782).

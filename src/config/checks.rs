@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::section::{At, Section};
-use super::{AdminConfig, ApiConfig, Listener, MediaConfig, StirConfig, TlsConfig, Transport, Trunk, WebhooksConfig, WebrtcConfig};
+use super::{
+    AdminConfig, ApiConfig, Listener, MediaConfig, StirConfig, TlsConfig, Transport, Trunk, WebhooksConfig,
+    WebrtcConfig,
+};
 
 /// Two listeners on one port, and media ports in the way of a SIP listener.
 pub(super) fn addresses(

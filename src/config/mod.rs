@@ -336,6 +336,8 @@ pub struct Trunk {
     pub max_calls_per_second: Option<u32>,
     /// How often it is asked whether it is alive; `None` never.
     pub ping: Option<Duration>,
+    /// For how long it is asked to know where we are (RFC 3261 §10); `None` for one that does not ask for that.
+    pub register: Option<Duration>,
     pub codecs: Vec<crate::sdp::Codec>,
 }
 
@@ -364,6 +366,7 @@ impl Trunk {
             max_calls: None,
             max_calls_per_second: None,
             ping: None,
+            register: None,
             codecs: vec![crate::sdp::Codec::Pcmu, crate::sdp::Codec::Pcma],
         }
     }

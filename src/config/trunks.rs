@@ -26,6 +26,11 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         let prefixes = s.list("prefixes", prefix);
         let codecs = codecs(s);
         let ping = s.seconds("ping_seconds", &bounds::TRUNK_PING_BOUND, bounds::TRUNK_PING);
+        let expires = s.seconds("register_expires_seconds", &bounds::REGISTER_BOUND, bounds::REGISTER);
+        let register = s.flag("register").unwrap_or(false);
+        if register && credentials.is_none() {
+            s.wrong(s.at, "register", "needs username, password and realm; a registrar knows us by them");
+        }
         let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY.into());
         let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT.into());
         let trusted = s.flag("trusted").unwrap_or(false);
@@ -57,6 +62,7 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
                 weight: u16::try_from(weight).unwrap_or(u16::MAX),
                 max_calls,
                 max_calls_per_second,
+                register: register.then_some(expires),
                 ping: (!ping.is_zero()).then_some(ping),
                 codecs,
             },

@@ -94,7 +94,11 @@ pub fn zero(trunks: &[Arc<Trunk>]) {
         counter!("revbridge_breaker_tripped_total", "reason" => reason.as_str()).absolute(0);
     }
     for trunk in trunks {
-        gauge!("revbridge_trunk_up", "trunk" => trunk.name.to_string()).set(1.0);
+        gauge!("revbridge_trunk_up", "trunk" => trunk.name.to_string()).set(if trunk.register.is_some() {
+            0.0
+        } else {
+            1.0
+        });
     }
 }
 

@@ -391,8 +391,7 @@ mod tests {
                      opaque=\"HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS\", charset=UTF-8";
         let challenge = choose([value].into_iter(), "api@example.org").unwrap();
         let subject = Subject { method: "GET", uri: "/doe.json", body: b"" };
-        let response =
-            challenge.response(&credentials, subject, 1, "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v");
+        let response = challenge.response(&credentials, subject, 1, "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v");
         // The RFC's own sum was made with SHA-512 cut short (erratum 4897); this one is of SHA-512/256.
         assert_eq!(response, "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
     }

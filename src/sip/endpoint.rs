@@ -20,6 +20,7 @@ use super::ident::Token;
 use super::leg::{Context, Detour, Facts, Known, Leg, LegSnapshot, Packet};
 use super::noise::Strangers;
 use super::ping::Ping;
+use super::register::{Answer, Registration};
 use super::route::{Candidate, Target, Trunks, listener_for, tried_of};
 use super::wire::{HeaderName, Host, Message, Method, StartLine};
 use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
@@ -40,6 +41,8 @@ pub struct Endpoint {
     trunks: Trunks,
     /// One for each address of a trunk that is asked; `None` where an address is none any more.
     pings: Vec<Option<Ping>>,
+    /// One for each trunk that asks for it, at the first of its addresses.
+    registrations: Vec<Option<Registration>>,
     legs: HashMap<LegId, Box<Attempts>>,
     owners: HashMap<Token, Owner>,
     /// Those that a connection can belong to, by their trunk's address.
@@ -53,6 +56,7 @@ enum Owner {
     /// Which attempt at it; of a deadline, any.
     Leg(LegId, usize),
     Ping(usize),
+    Registration(usize),
 }
 
 impl Endpoint {
@@ -66,6 +70,7 @@ impl Endpoint {
             strangers: Strangers::new(secret),
             trunks,
             pings: vec![],
+            registrations: vec![],
             legs: HashMap::new(),
             owners: HashMap::new(),
             connected: BTreeSet::new(),
@@ -73,6 +78,7 @@ impl Endpoint {
             config,
         };
         endpoint.keep_pinging(now);
+        endpoint.keep_registering(now);
         endpoint
     }
 
@@ -87,9 +93,43 @@ impl Endpoint {
             }
         }
         self.keep_pinging(now);
+        self.keep_registering(now);
         let in_service = self.trunks.is_up(trunk);
         if before != in_service {
             out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk: trunk.into(), in_service }));
+        }
+    }
+
+    /// A registration for each trunk that asks for it. One whose first address has moved begins anew there.
+    fn keep_registering(&mut self, now: Timestamp) {
+        let asking = self.config.trunks.iter().filter(|trunk| trunk.register.is_some());
+        let first = |name: &str| self.trunks.addresses().find(|trunk| *trunk.name == *name).cloned();
+        let places: Vec<_> = asking.filter_map(|trunk| first(&trunk.name)).collect();
+        for trunk in places {
+            let of_trunk = |place: &Option<Registration>| {
+                place.as_ref().is_some_and(|registration| registration.trunk().name == trunk.name)
+            };
+            let index = self.registrations.iter().position(of_trunk);
+            if let Some(Some(registration)) = index.map(|index| &self.registrations[index]) {
+                if tried_of(registration.trunk()) == tried_of(&trunk) {
+                    continue;
+                }
+                let index = index.unwrap_or_default();
+                self.owners.remove(&registration.call_id());
+                self.deadlines.remove(&(registration.next_timeout(), Owner::Registration(index)));
+                self.trunks.set_registered(&trunk.name, false);
+            }
+            let listener = listener_for(&self.config.listeners, trunk.transport, trunk.target);
+            let new = listener.and_then(|listener| Registration::new(&trunk, listener, self.secret, now));
+            let index = index.unwrap_or(self.registrations.len());
+            if let Some(registration) = &new {
+                self.owners.insert(registration.call_id(), Owner::Registration(index));
+                self.deadlines.insert((registration.next_timeout(), Owner::Registration(index)));
+            }
+            match self.registrations.get_mut(index) {
+                Some(place) => *place = new,
+                None => self.registrations.push(new),
+            }
         }
     }
 
@@ -253,6 +293,7 @@ impl Endpoint {
         }
         for index in 0..self.pings.len() {
             self.ping(index, out, |ping, _, _| ping.flow_down(now, flow));
+            self.registration(index, out, |registration, _, _| registration.flow_down(now, flow));
         }
     }
 
@@ -268,6 +309,9 @@ impl Endpoint {
                     }
                 }
                 Owner::Ping(index) => self.ping(index, out, |ping, product, out| ping.timeout(now, product, out)),
+                Owner::Registration(index) => {
+                    self.registration(index, out, |registration, product, out| registration.timeout(now, product, out));
+                }
             }
         }
     }
@@ -427,6 +471,12 @@ impl Endpoint {
             Some(Owner::Ping(index)) => {
                 self.ping(index, out, |ping, _, _| ping.response(now, flow, message, status));
             }
+            Some(Owner::Registration(index)) => {
+                let answer = Answer { flow, message, status, retry_after: retry_after(message) };
+                self.registration(index, out, |registration, product, out| {
+                    registration.response(now, answer, product, out);
+                });
+            }
             None => noise(NoiseKind::UnknownTransaction, out),
         }
     }
@@ -484,9 +534,30 @@ impl Endpoint {
         if let Some(in_service) = health
             && self.trunks.set_in_service(tried_of(&asked), in_service)
         {
-            let trunk = asked.name.clone();
-            out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
+            self.say_health(&asked.name, out);
         }
+    }
+
+    /// Likewise for a registration: a trunk that asks for one takes calls while it knows us.
+    fn registration(
+        &mut self,
+        index: usize,
+        out: &mut Vec<EndpointAction>,
+        act: impl FnOnce(&mut Registration, &str, &mut Vec<EndpointAction>),
+    ) {
+        let Some(Some(registration)) = self.registrations.get_mut(index) else { return };
+        self.deadlines.remove(&(registration.next_timeout(), Owner::Registration(index)));
+        act(registration, &self.config.product, out);
+        self.deadlines.insert((registration.next_timeout(), Owner::Registration(index)));
+        let (trunk, registered) = (registration.trunk().name.clone(), registration.is_registered());
+        if self.trunks.set_registered(&trunk, registered) {
+            self.say_health(&trunk, out);
+        }
+    }
+
+    fn say_health(&self, trunk: &Arc<str>, out: &mut Vec<EndpointAction>) {
+        let (trunk, in_service) = (Arc::clone(trunk), self.trunks.is_up(trunk));
+        out.push(EndpointAction::Notice(Notice::TrunkHealth { trunk, in_service }));
     }
 }
 

@@ -5,13 +5,14 @@
 //! ```text
 //! packet ──▶ wire ──▶ endpoint ──┬▶ leg ──▶ dialogs, transactions ──▶ LegEvent, Transmit
 //! command ──────────────┘        ├▶ ping ─▶ route                 ──▶ TrunkHealth
+//!                                ├▶ register ─▶ route             ──▶ TrunkHealth
 //!                                └▶ noise ─▶ stray                ──▶ one cheap answer, or none
 //! ```
 //!
 //! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
 //!
 //! Deliberately absent, with their room kept: PRACK and session timers (no option tag is in Supported, so no peer may require
-//! one). Absent for good: registering, forwarding, and any call that a peer begins.
+//! one). Absent for good: being registered at, forwarding, and any call that a peer begins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +34,9 @@ mod ident;
 pub mod identity;
 mod leg;
 mod noise;
+mod nonces;
 mod ping;
+mod register;
 mod reply;
 mod route;
 mod status;

@@ -94,5 +94,7 @@ fn nobody_is_named_only_where_a_trusted_trunk_keeps_the_number() {
 
     let mut w = World::with(Trunk { trusted: false, ..private });
     let invite = w.invite();
-    assert!(header(&invite, "From").contains(SHOWN) && !has(&invite, "Privacy") && !has(&invite, "P-Asserted-Identity"));
+    assert!(
+        header(&invite, "From").contains(SHOWN) && !has(&invite, "Privacy") && !has(&invite, "P-Asserted-Identity")
+    );
 }

@@ -52,7 +52,8 @@ pub enum Leak {
 pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result<(), Leak> {
     let head = head(bytes).map(readable).ok_or(Leak::Unreadable)?;
     let (method, headers) = reader::read(&head).ok_or(Leak::Unreadable)?;
-    if !is_sent(method) {
+    // A leg never registers: its party would become reachable by our name.
+    if !is_sent(method) || (method == Method::Register && shown.is_some()) {
         return Err(Leak::Method);
     }
     let shown = shown.map(E164::text);
@@ -88,14 +89,9 @@ fn is_sent(method: Method) -> bool {
         | Method::PRack
         | Method::Bye
         | Method::Cancel
-        | Method::Options => true,
-        Method::Info
-        | Method::Message
-        | Method::Notify
-        | Method::Publish
-        | Method::Refer
-        | Method::Register
-        | Method::Subscribe => false,
+        | Method::Options
+        | Method::Register => true,
+        Method::Info | Method::Message | Method::Notify | Method::Publish | Method::Refer | Method::Subscribe => false,
     }
 }
 
@@ -113,7 +109,10 @@ fn is_allowed(method: Method, name: &str) -> bool {
         | "Authorization"
         | "Proxy-Authorization"
         | "Content-Length" => true,
-        "Contact" => matches!(method, Method::Invite | Method::Update | Method::Ack | Method::Options),
+        "Contact" => {
+            matches!(method, Method::Invite | Method::Update | Method::Ack | Method::Options | Method::Register)
+        }
+        "Expires" => method == Method::Register,
         "Content-Type" => matches!(method, Method::Invite | Method::Update | Method::Ack | Method::PRack),
         "Allow" | "Supported" => matches!(method, Method::Invite | Method::Update | Method::Options),
         "Accept" => matches!(method, Method::Invite | Method::Options),

@@ -12,6 +12,7 @@ use crate::leg::Cause;
 use crate::model::E164;
 use crate::sip::ident::Token;
 use crate::sip::identity::Identity;
+use crate::sip::nonces::Authorization;
 use crate::sip::wire::{Address, HeaderName, HostPort, Method, Writer};
 
 /// RFC 3261 §8.1.1.6.
@@ -39,20 +40,6 @@ impl Branch {
     pub fn parse(text: &str) -> Option<Token> {
         let cookie = text.get(..7).filter(|c| c.eq_ignore_ascii_case("z9hG4bK"))?;
         Token::parse(&text.as_bytes()[cookie.len()..])
-    }
-}
-
-/// Our answer to a challenge, as the header line that carries it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Authorization {
-    /// `Proxy-Authorization`, the answer to 407, rather than `Authorization`.
-    pub proxy: bool,
-    pub value: String,
-}
-
-impl Authorization {
-    fn name(&self) -> HeaderName {
-        if self.proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization }
     }
 }
 

@@ -46,14 +46,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use self::challenge::Nonce;
-use self::compose::Authorization;
 use self::dialog::Dialog;
 use self::inbound::Inbound;
 use self::known::Peer;
 use self::offer::{PeerOffer, Unacknowledged};
 use super::ident::Token;
 use super::identity::Signer;
+use super::nonces::{Authorization, Nonces};
 use super::status;
 use super::transaction::{Client, InviteClient};
 use super::{EndpointAction, Flow};
@@ -130,7 +129,7 @@ pub struct Leg {
     /// As the permit of its INVITE proved it: what a signature needs.
     owned: Option<OwnedNumber>,
     /// The challenges that it answers: at most one of a proxy, and one of the peer.
-    nonces: Vec<Nonce>,
+    nonces: Nonces,
     /// The last CSeq number used.
     cseq: u32,
     /// More than one when a challenge was answered; the last is the one that counts.
@@ -218,7 +217,7 @@ impl Leg {
             facts,
             phase: Phase::Prepared,
             owned: None,
-            nonces: vec![],
+            nonces: Nonces::default(),
             cseq: 0,
             invites: SmallVec::new(),
             offer: Bytes::new(),

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::compose::Authorization;
 use super::dialog::Dialog;
 use super::way::{Detour, Way};
 use super::{Facts, Invite, Leg, Phase};
 use crate::config::{Listener, Trunk};
 use crate::model::{E164, LegId, Secret};
 use crate::sip::Flow;
+use crate::sip::nonces::Authorization;
 use crate::sip::route::listener_of;
 use crate::sip::transaction::InviteClient;
 

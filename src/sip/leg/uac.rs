@@ -368,13 +368,7 @@ impl Leg {
         self.send_bye_again(which, cause, 0, cx);
     }
 
-    fn send_bye_again(
-        &mut self,
-        which: Which,
-        cause: Cause,
-        challenges: u8,
-        cx: &mut Context<'_>,
-    ) {
+    fn send_bye_again(&mut self, which: Which, cause: Cause, challenges: u8, cx: &mut Context<'_>) {
         let cseq = self.next_cseq();
         let uri = self.facts.request_uri(self.dialog(which));
         let authorization = self.credentials(Subject { method: "BYE", uri: &uri, body: b"" });

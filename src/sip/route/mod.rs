@@ -13,7 +13,7 @@ mod targets;
 pub use targets::Target;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub struct Trunks {
     entries: Vec<Entry>,
     /// By the trunk's name, for all its addresses.
     rooms: BTreeMap<Arc<str>, Room>,
+    /// Those that do not know us, and take no calls before they do.
+    unregistered: BTreeSet<Arc<str>>,
     secret: Secret,
     /// Makes each weighted choice a new one.
     choices: u32,
@@ -94,6 +96,7 @@ impl Trunks {
         Self {
             entries: with_address.map(entry).collect(),
             rooms: trunks.iter().map(room).collect(),
+            unregistered: trunks.iter().filter(|t| t.register.is_some()).map(|t| t.name.clone()).collect(),
             trunks: trunks.to_vec(),
             listeners: listeners.to_vec(),
             secret,
@@ -107,7 +110,22 @@ impl Trunks {
     }
 
     pub fn is_up(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| *entry.trunk.name == *name && entry.in_service)
+        self.entries.iter().any(|entry| *entry.trunk.name == *name && self.serves(entry))
+    }
+
+    fn serves(&self, entry: &Entry) -> bool {
+        entry.in_service && !self.unregistered.contains(&entry.trunk.name)
+    }
+
+    /// Whether a trunk that asks for it knows us; `true` when it is news of the trunk.
+    pub fn set_registered(&mut self, name: &str, registered: bool) -> bool {
+        let before = self.is_up(name);
+        match self.named(name).map(|trunk| trunk.name.clone()) {
+            Some(_) if registered => _ = self.unregistered.remove(name),
+            Some(name) => _ = self.unregistered.insert(name),
+            None => {}
+        }
+        before != self.is_up(name)
     }
 
     /// As configured.
@@ -224,7 +242,7 @@ impl Trunks {
             trunk: Arc::clone(&entry.trunk),
             target_priority: entry.priority,
             target_weight: entry.weight,
-            in_service: entry.in_service,
+            in_service: self.serves(entry),
             avoided_for: entry.avoided_until.filter(|until| *until > now).map(|until| until.since(now)),
             calls: room.on(),
             calls_in_second: room.in_second(now),

@@ -127,6 +127,7 @@ header_names! {
     Subject "Subject" "s";
     SessionExpires "Session-Expires" "x";
     MinSe "Min-SE";
+    MinExpires "Min-Expires";
     RSeq "RSeq";
     RAck "RAck";
     ReferTo "Refer-To" "r";
@@ -160,7 +161,7 @@ const INDEX: [u8; 256] = {
 const fn slot(name: &[u8]) -> usize {
     let [first, ..] = name else { return 0 };
     let last = name[name.len() - 1];
-    (name.len() * 2 + (*first | 0x20) as usize * 21 + (last | 0x20) as usize * 34) % 256
+    (name.len() * 1 + (*first | 0x20) as usize * 34 + (last | 0x20) as usize * 104) % 256
 }
 
 impl HeaderName {
