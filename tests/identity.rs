@@ -93,6 +93,7 @@ fn invited(lab: &Lab, settings: Settings) -> (Server, Phone, Message) {
     let call = server.place(json!({}));
     let invite = phone.expect("INVITE");
     phone.answer(&invite, "486 Busy Here", &[], "");
+    phone.expect("ACK");
     let record = server.ended(&call, SOON).expect("a record");
     assert_eq!(record["end_reason"], "destination_busy", "{record}");
     (server, phone, invite)

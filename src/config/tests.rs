@@ -35,7 +35,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
             let examples =
                 ["# advertise", "# username", "# password", "# realm", "# prefixes", "# failure_wav", "# ca_file"];
             let dns = ["# dns_servers"];
-            let tls = ["# certificate_file", "# key_file", "# certificate_name"];
+            let tls = ["# certificate_file", "# key_file", "# certificate_name", "# certificate_url"];
             let room = ["# max_calls = 100 ", "# max_calls_per_second"];
             // There is no cap of their own by default.
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
@@ -377,4 +377,33 @@ fn a_file_may_leave_organizations_and_prices_to_the_admin_api() {
 fn a_file_that_is_not_there_is_a_mistake_too() {
     let found = Config::load(Path::new("no/such/file.toml")).unwrap_err().to_string();
     assert!(found.starts_with("no/such/file.toml:1:1: cannot be read"), "{found}");
+}
+
+#[test]
+fn who_signs_registers_or_hides_has_what_that_needs() {
+    let start = EXAMPLE.find("[[trunk]]").unwrap();
+    let with = |head: &str, trunk: &str| {
+        let (before, rest) = EXAMPLE.split_at(start);
+        format!("{before}{head}\n[[trunk]]\n{trunk}\n{}", rest.strip_prefix("[[trunk]]").unwrap())
+    };
+    let credentials = "username = \"u\"\npassword = \"p\"\nrealm = \"r\"";
+    let stir = "[stir]\nkey_file = \"k.pem\"\ncertificate_url = \"https://c.example/a.pem\"";
+    for (head, trunk, said) in [
+        ("", "sign = true", "trunk.sign: needs key_file and certificate_url in [stir]"),
+        ("", "register = true", "trunk.register: needs username, password and realm"),
+        ("", "privacy = \"id\"", "trunk.privacy: \"id\" needs trusted = true"),
+        ("", "trusted = true\nprivacy = \"all\"", "trunk.privacy: expected \"none\" or \"id\""),
+        ("[stir]\nkey_file = \"k.pem\"", "", "stir.certificate_url: missing"),
+        (&stir.replace("https", "http"), "", "stir.certificate_url: expected https://"),
+        (&stir.replace("a.pem", "a>.pem#x"), "", "stir.certificate_url: expected https://"),
+        (&stir.replace("c.example", "u:p@c.example"), "", "stir.certificate_url: expected https://"),
+    ] {
+        let found = mistakes(&with(head, trunk));
+        assert!(found.iter().any(|line| line.contains(said)), "{said}: {found:?}");
+    }
+    let all = format!("{credentials}\nsign = true\nregister = true\ntrusted = true\nprivacy = \"id\"");
+    let config = Config::parse(&with(stir, &all), "c").unwrap();
+    let trunk = &config.trunks[0];
+    assert_eq!((trunk.sign, trunk.privacy, trunk.register), (true, Privacy::Id, Some(Duration::from_secs(3_600))));
+    assert_eq!(&*config.stir.unwrap().certificate_url, "https://c.example/a.pem");
 }

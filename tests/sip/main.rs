@@ -11,6 +11,7 @@ mod hostile;
 mod identity;
 mod mutated;
 mod offers;
+mod register;
 mod requests;
 mod restarts;
 mod strays;

@@ -60,8 +60,19 @@ impl World {
         Self::among(vec![trunk], secret)
     }
 
+    /// At a trunk that takes no calls yet, so without a leg.
+    pub fn registering(trunk: Trunk) -> Self {
+        Self::idle(vec![trunk])
+    }
+
     /// The first trunk is the one that is asked first.
     pub fn among(trunks: Vec<Trunk>, secret: Secret) -> Self {
+        let mut w = Self::idle(trunks);
+        assert!(w.prepare_again(secret));
+        w
+    }
+
+    fn idle(trunks: Vec<Trunk>) -> Self {
         let trunk = &trunks[0];
         let ip: std::net::IpAddr = if trunk.target.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
         let listeners = Transport::ALL.map(|transport| {
@@ -79,8 +90,7 @@ impl World {
         };
         let now = Timestamp::from_millis(1_800_000_000_000);
         let leg = LegId { call: IdSource::new([3; 32]).call(now), side: Side::User };
-        let mut endpoint = Endpoint::new(config.clone(), Secret([9; 16]), now);
-        assert!(endpoint.prepare(now, leg, secret, E164::parse(TO).unwrap(), E164::parse(SHOWN).unwrap()));
+        let endpoint = Endpoint::new(config.clone(), Secret([9; 16]), now);
         Self {
             now,
             endpoint,
