@@ -136,7 +136,7 @@ fn openssl_verifies_what_an_invite_says_of_its_caller() {
             assert!(!keys.verify(std::str::from_utf8(&changed).unwrap(), lab.folder()), "changed at {at}");
         }
         let secret = fs::read_to_string(&keys.private).expect("the key");
-        let secret = secret.lines().filter(|line| !line.starts_with('-')).last().expect("a line");
+        let secret = secret.lines().rfind(|line| !line.starts_with('-')).expect("a line");
         assert!(!server.log().contains(secret));
     }
 }
@@ -206,7 +206,7 @@ fn a_key_that_cannot_sign_keeps_the_server_from_starting() {
     let file = lab.folder().join("refused.toml");
     fs::write(&file, settings.config()).expect("a configuration");
     let output = Command::new(env!("CARGO_BIN_EXE_revbridge"))
-        .args(["serve", "--config".as_ref(), file.to_str().unwrap()])
+        .args(["serve", "--config", file.to_str().unwrap()])
         .output()
         .expect("the server runs");
     assert!(!output.status.success());

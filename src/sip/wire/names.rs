@@ -161,7 +161,7 @@ const INDEX: [u8; 256] = {
 const fn slot(name: &[u8]) -> usize {
     let [first, ..] = name else { return 0 };
     let last = name[name.len() - 1];
-    (name.len() * 1 + (*first | 0x20) as usize * 34 + (last | 0x20) as usize * 104) % 256
+    (name.len() + (*first | 0x20) as usize * 34 + (last | 0x20) as usize * 104) % 256
 }
 
 impl HeaderName {
