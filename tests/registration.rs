@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Habit, Handset, Lab, Message, Phone, Server, Settings, poll};
+use support::{Habit, Handset, Lab, Message, Phone, Server, Settings, Sipp, poll};
 
 const SOON: Duration = Duration::from_secs(10);
 const UP: &str = "revbridge_trunk_up{trunk=\"carrier\"}";
@@ -58,4 +58,16 @@ fn a_trunk_takes_calls_while_its_registrar_knows_us() {
     let again = phone.find("a new attempt", is_answered);
     grant(&phone, &again, 60);
     assert!(poll(SOON, || (server.metric(UP) == 1.0).then_some(())).is_some(), "in service again");
+}
+
+#[test]
+fn sipp_as_a_registrar_believes_the_password_and_gets_more_time() {
+    let lab = Lab::new();
+    let registrar = Sipp::start("registrar_wants_more_time", lab.destination(), lab.folder(), Duration::from_secs(20));
+    let carrier = "register = true\nregister_expires_seconds = 60".into();
+    let server = Server::start(Settings { carrier, ..lab.settings() });
+    let outcome = registrar.finish();
+    assert_eq!(outcome.code, 0, "{} {}", outcome.starts(), outcome.errors);
+    assert_eq!(outcome.starts(), "REGISTER REGISTER REGISTER");
+    assert!(poll(SOON, || (server.metric(UP) == 1.0).then_some(())).is_some(), "in service");
 }
