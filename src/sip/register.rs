@@ -276,3 +276,17 @@ impl Display for Escaped<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_a_users_part() {
+        for (name, user) in
+            [("bridge", "bridge"), ("me@carrier", "me%40carrier"), ("a b;c>\"", "a%20b%3Bc%3E%22"), ("é", "%C3%A9")]
+        {
+            assert_eq!(Escaped(name).to_string(), user);
+        }
+    }
+}
