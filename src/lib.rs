@@ -22,7 +22,7 @@
 //! switch
 //! sip   webrtc   call        side by side: they know each other only through `leg`
 //! leg   store
-//! events
+//! events   trace
 //! media   config
 //! sdp   guardrails
 //! model
@@ -53,4 +53,5 @@ pub mod server;
 pub mod sip;
 pub mod store;
 pub mod switch;
+pub mod trace;
 pub mod webrtc;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 14] = [
     &["model"],
     &["sdp", "guardrails"],
     &["media", "config"],
-    &["events"],
+    &["events", "trace"],
     &["leg", "store"],
     &["sip", "webrtc", "call"],
     &["switch"],
