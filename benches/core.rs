@@ -247,7 +247,7 @@ impl World {
             Output::Media(leg, MediaCommand::Close) => {
                 self.inputs.push_back(Saying::Media(leg, MediaEvent::Closed(LegStats::default())));
             }
-            Output::Media(..) | Output::Forget(_) | Output::Reply(..) | Output::Notice(_) => {}
+            Output::Media(..) | Output::Forget(_) | Output::Reply(..) | Output::Notice(_) | Output::Trace(_) => {}
         }
     }
 

@@ -42,6 +42,7 @@ mod refusal;
 mod request_id;
 mod serve;
 mod sse;
+mod trace;
 mod try_page;
 mod usage;
 mod webhooks;
@@ -54,6 +55,7 @@ pub use dial::{dial_of, dialed};
 pub use json::Json;
 pub use ports::{Ask, Busy};
 pub use serve::{ServeLimits, serve};
+pub use trace::LiveTraces;
 pub use webhooks::{Lookup, WebhookApi};
 
 use std::sync::Arc;
@@ -87,6 +89,8 @@ pub struct Api {
     /// `None`: calls come from phones only.
     pub browser: Option<BrowserApi>,
     pub webhooks: WebhookApi,
+    /// `None`: nothing is traced now; what was is stored.
+    pub traces: Option<Box<dyn LiveTraces>>,
 }
 
 /// What the edge keeps for itself: who has asked how often, which pages may, who listens.
@@ -125,6 +129,7 @@ fn client_paths(with_browsers: bool) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(list::list))
         .routes(routes!(calls::get))
         .routes(routes!(calls::hangup))
+        .routes(routes!(trace::get))
         .routes(routes!(events::call))
         .routes(routes!(events::organization))
         .routes(routes!(guardrails::guardrails))

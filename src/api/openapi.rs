@@ -290,7 +290,7 @@ fn headers() -> Value {
 fn schemes() -> Value {
     let bearer = |description: &str| json!({"type": "http", "scheme": "bearer", "description": description});
     json!({
-        "key": bearer("An API key, with the scopes that each operation names: `calls:read`, `calls:write`, `voice:webrtc`, `webhooks:write`."),
+        "key": bearer("An API key, with the scopes that each operation names: `calls:read`, `calls:trace`, `calls:write`, `voice:webrtc`, `webhooks:write`."),
         "token": bearer("`rvw_…`: the token of one call, for the first connection."),
         "returning": bearer("`rvr_…`: what came with the answer to the first connection."),
     })

@@ -14,6 +14,8 @@ pub const KEEP_RECORDS: u64 = 0;
 pub const KEEP_EVENTS: u64 = 32;
 /// A webhook that is still being tried needs its event.
 pub const KEEP_EVENTS_LEAST: u64 = 2;
+/// What was wrong with a call is asked within days; a trace is some 16 kB, and shows more than a record.
+pub const KEEP_TRACES: u64 = 7;
 /// Days; 0 is for ever. A century is as long.
 pub const KEEP_BOUND: RangeInclusive<u64> = 0..=36_500;
 /// The only one.

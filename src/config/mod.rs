@@ -22,12 +22,14 @@ mod tenants;
 mod tests;
 mod tls;
 mod trunks;
+mod trace;
 mod webhooks;
 mod webrtc;
 
 pub use database::{Password, PostgresUrl, StoreUrl, Tls};
 pub use section::{ConfigErrors, Problem};
 pub use tenants::{DEMO_KEY, SCOPES};
+pub use trace::TraceConfig;
 pub use trunks::{id, prefix};
 
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +57,7 @@ pub struct Config {
     /// `None`: calls come from phones only.
     pub webrtc: Option<WebrtcConfig>,
     pub webhooks: WebhooksConfig,
+    pub trace: TraceConfig,
     pub calls: CallConfig,
     pub log: LogConfig,
     pub trunks: Vec<Arc<Trunk>>,
@@ -444,6 +447,7 @@ impl Config {
         let media = servers::media(root.table("media"));
         let webrtc = webrtc::webrtc(root.table("webrtc"), api.as_ref().map(|api| api.value.listen));
         let webhooks = webhooks::webhooks(root.table("webhooks"));
+        let trace = trace::trace(root.table("trace"));
         let calls = servers::calls(root.table("calls"));
         let log = servers::log(root.table("log"));
         let trunks = trunks::trunks(&mut root);
@@ -477,6 +481,7 @@ impl Config {
             stir,
             media: media?.value,
             webrtc: webrtc.map(|w| w.value),
+            trace,
             webhooks: WebhooksConfig { key_file, ..webhooks.value.config },
             calls,
             log,

@@ -9,7 +9,7 @@ use crate::guardrails::{BreakerLimits, LegPrice, Limits};
 use crate::model::{Confirm, E164, Money, OrganizationId, UserId};
 
 /// What a key may be allowed to do.
-pub const SCOPES: [&str; 4] = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"];
+pub const SCOPES: [&str; 5] = ["calls:read", "calls:trace", "calls:write", "voice:webrtc", "webhooks:write"];
 
 /// SHA-256 of the key that `config.example.toml` prints for everybody to read, so it opens nothing
 /// but a listener on loopback.

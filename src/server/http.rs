@@ -13,8 +13,9 @@ use super::inbox::Inbox;
 use super::reload::Reload;
 use super::shard::Vitals;
 use super::signals::Signals;
+use super::trace::Kept;
 use super::webhooks::{lookup, reach};
-use crate::api::{self, Admin, AdminApi, Api, BrowserApi, Edge, ServeLimits, WebhookApi};
+use crate::api::{self, Admin, AdminApi, Api, BrowserApi, Edge, LiveTraces, ServeLimits, WebhookApi};
 use crate::config::Config;
 use crate::events::SigningKey;
 use crate::store::{Store, StoreDown};
@@ -52,6 +53,7 @@ pub struct Shared {
     pub metrics: PrometheusHandle,
     pub reload: Reload,
     pub webhook_key: SigningKey,
+    pub traces: Option<Kept>,
 }
 
 /// Serves until `stopped` changes.
@@ -100,6 +102,7 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         currency: config.calls.currency.as_str().into(),
         edge: Edge::new(&config.api),
         browser: config.webrtc.clone().map(BrowserApi::new),
+        traces: shared.traces.clone().map(|kept| Box::new(kept) as Box<dyn LiveTraces>),
         webhooks: WebhookApi {
             key: shared.webhook_key.clone(),
             reach: reach(&config.webhooks),

@@ -31,6 +31,7 @@ mod shard;
 mod signals;
 mod stir;
 mod streams;
+mod trace;
 mod udp;
 mod webhooks;
 

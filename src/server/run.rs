@@ -18,6 +18,7 @@ use super::media::MediaThreads;
 use super::reload::{self, Reload};
 use super::shard::{Ended, Outlets, Shard, Vitals};
 use super::signals::Signals;
+use super::trace::Tracer;
 use super::udp::SipSocket;
 use super::webhooks::{Webhooks, signing_key};
 use super::{logs, metrics, poll, stir, streams};
@@ -52,7 +53,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let opening = Instant::now();
     let (store, recovered) = open::open(&config.store, &config.cluster.node, committed)
         .with_context(|| format!("cannot open the store {} ([store] url)", config.store.url))?;
-    store.keep(Retention::from(&config.store));
+    store.keep(Retention { traces: config.trace.keep, ..Retention::from(&config.store) });
     let clock = Clock::start(recovered.last_alive);
     let skipped = store.declare(Declaration::from(config), clock.now());
     reload::tell(&skipped.map_err(|StoreDown| anyhow!("the store cannot be written"))?);
@@ -73,6 +74,11 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         .context("cannot start the media threads")?;
 
     let mut switch = Switch::new(switch_config(config, signer), IdSource::new(seed()?), clock.now());
+    let tracer = config.trace.enabled.then(|| Tracer::start(Arc::clone(&store), clock)).transpose();
+    let tracer = tracer.context("cannot start the trace thread")?;
+    if tracer.is_some() {
+        switch.trace();
+    }
     let mut restored = Vec::new();
     switch.restore(clock.now(), recovered, &mut restored);
     if store.cluster().is_some() {
@@ -85,9 +91,21 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let (commits, forgets) = (Arc::clone(&store), Arc::clone(&store));
     let dns = Dns::start(&config.sip, &config.trunks, &inbox)?;
     let streams = streams.start(&config.trunks, inbox.clone()).context("cannot start the streams thread")?;
+    let passed = tracer.as_ref().map(Tracer::way);
+    let mut ended = passed.clone();
     let outlets = Outlets {
         commit: Box::new(move |id, commit| commits.submit(id, commit)),
-        forget: Box::new(move |calls| forgets.forget(calls)),
+        forget: Box::new(move |calls| {
+            if let Some(way) = &mut ended {
+                way.forget(&calls);
+            }
+            forgets.forget(calls);
+        }),
+        trace: Box::new(move |message| {
+            if let Some(way) = &passed {
+                way.passed(message);
+            }
+        }),
         media,
         streams,
     };
@@ -106,9 +124,11 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         draining: Arc::clone(&draining),
     };
     let heart = Heart::start(store.clone(), &config.cluster, clock, inbox.clone()).context("cannot start a thread")?;
-    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload, webhook_key };
+    let traces = tracer.as_ref().map(Tracer::kept);
+    let shared = Shared { clock, inbox, store, vitals, draining, metrics: recorder, reload, webhook_key, traces };
     let ended = serve(config, listeners, shared, signals, move || shard.run(restored));
-    // Before the store closes: what was tried is written down.
+    // Before the store closes: what was tried, and what ended calls have said, is written down.
+    drop(tracer);
     drop(webhooks);
     drop(heart);
     drop(dns);

@@ -33,11 +33,13 @@ use crate::model::{CallId, CommitId, RequestId, Timestamp};
 use crate::sip::Flow;
 use crate::store::Commit;
 use crate::switch::{Command, Gauges, Input, Output, Reply, Switch};
+use crate::trace::Passed;
 
 /// Where outputs go that are neither packets nor replies.
 pub struct Outlets {
     pub commit: Box<dyn FnMut(CommitId, Box<Commit>) + Send>,
     pub forget: Box<dyn FnMut(Vec<CallId>) + Send>,
+    pub trace: Box<dyn FnMut(Box<Passed>) + Send>,
     pub media: MediaThreads,
     /// TCP and TLS, where anything is on them.
     pub streams: Option<Streams>,
@@ -260,6 +262,7 @@ impl Shard {
                     (self.outlets.commit)(id, commit);
                 }
                 Output::Forget(calls) => (self.outlets.forget)(calls),
+                Output::Trace(passed) => (self.outlets.trace)(passed),
                 Output::Media(leg, command) => self.outlets.media.command(leg, command),
                 Output::Reply(request, reply) => {
                     if let Some(answer) = self.replies.remove(&request) {

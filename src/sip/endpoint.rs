@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::attempts::Attempts;
 use super::guard::{Forbidden, Party};
 use super::ident::Token;
@@ -48,6 +50,8 @@ pub struct Endpoint {
     /// Those that a connection can belong to, by their trunk's address.
     connected: BTreeSet<(IpAddr, LegId)>,
     deadlines: BTreeSet<(Timestamp, Owner)>,
+    /// Whether what comes for a leg is told.
+    tracing: bool,
 }
 
 /// Whose a Call-ID or a deadline is.
@@ -75,6 +79,7 @@ impl Endpoint {
             owners: HashMap::new(),
             connected: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            tracing: false,
             config,
         };
         endpoint.keep_pinging(now);
@@ -156,6 +161,11 @@ impl Endpoint {
                 None => self.pings.push(Some(ping)),
             }
         }
+    }
+
+    /// From now on what comes for a leg is told, as [`EndpointAction::Heard`].
+    pub fn trace(&mut self) {
+        self.tracing = true;
     }
 
     /// Whether any trunk takes calls to this number now.
@@ -264,16 +274,29 @@ impl Endpoint {
             return;
         }
         match Message::parse(packet) {
-            Ok(message) => match message.start {
-                StartLine::Request { method, .. } => self.request(now, flow, &message, method, packet, out),
-                StartLine::Response { status, .. } => self.response(now, flow, &message, status, out),
-            },
+            Ok(message) => {
+                self.heard(flow, &message, packet, out);
+                match message.start {
+                    StartLine::Request { method, .. } => self.request(now, flow, &message, method, packet, out),
+                    StartLine::Response { status, .. } => self.response(now, flow, &message, status, out),
+                }
+            }
             Err(error) => {
                 noise(NoiseKind::Malformed, out);
                 if error.answerable.is_some() && self.may_answer(now, flow, out) {
                     out.extend(stray::refuse_malformed(&error, flow, self.secret));
                 }
             }
+        }
+    }
+
+    fn heard(&self, flow: Flow, message: &Message<'_>, packet: &[u8], out: &mut Vec<EndpointAction>) {
+        if self.tracing
+            && let Some(Owner::Leg(id, attempt)) = self.owner(message.call_id)
+            && let Some(leg) = self.legs.get(&id).and_then(|attempts| attempts.legs().get(attempt))
+            && leg.facts().hears(flow)
+        {
+            out.push(EndpointAction::Heard(id, flow, Bytes::copy_from_slice(packet)));
         }
     }
 

@@ -96,6 +96,8 @@ pub enum EndpointAction {
     },
     Leg(LegId, LegEvent),
     Notice(Notice),
+    /// A message that came for this leg, where traces are kept.
+    Heard(LegId, Flow, Bytes),
 }
 
 /// What the endpoint needs to know of our own side and of the trunks.

@@ -25,6 +25,7 @@ pub mod sqlite;
 mod statements;
 mod tenancy;
 pub mod tenants;
+mod traces;
 mod upkeep;
 
 pub use apply::{Applied, Entry, EntryKind, Phase, Write, apply};
@@ -37,6 +38,7 @@ pub use outbox::{Event, Outbox};
 pub use records::{CallFilter, KeyInfo, Page, Records, StoreDown, Usage};
 pub use statements::{Line, Statement, Statements, Sums};
 pub use tenancy::{AnswerOf, ChangeFilter, ChangeKey, ChangeOrder, ChangePage, Changed, Tenancy};
+pub use traces::Traces;
 pub use upkeep::{Erased, ErasedRows, Erasure, Retention, Upkeep};
 
 use std::sync::Arc;
@@ -50,7 +52,7 @@ use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Ti
 
 /// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
 /// own.
-pub trait Store: Records + Outbox + Deliveries + Statements + Tenancy + Upkeep + Send + Sync + 'static {
+pub trait Store: Records + Outbox + Deliveries + Statements + Tenancy + Traces + Upkeep + Send + Sync + 'static {
     /// Hands a commit over and returns at once. What became of it is told by the function that the engine was
     /// opened with: each once, in the order of the commits of each call.
     fn submit(&self, id: CommitId, commit: Box<Commit>);

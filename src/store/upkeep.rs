@@ -14,11 +14,13 @@ pub struct Retention {
     pub records: Option<Duration>,
     /// Events of the outbox, with the records that they hold.
     pub events: Option<Duration>,
+    /// Traces of calls, from when they were written.
+    pub traces: Option<Duration>,
 }
 
 impl From<&StoreConfig> for Retention {
     fn from(config: &StoreConfig) -> Self {
-        Self { records: config.keep_records, events: config.keep_events }
+        Self { records: config.keep_records, events: config.keep_events, traces: None }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::sip::{Candidate, Down, Flow, Target};
 use crate::store::{Answer, Commit, Committed, Recovered};
+use crate::trace::Passed;
 
 /// All that can enter.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub enum Output {
     Forget(Vec<CallId>),
     Media(LegId, MediaCommand),
     Notice(Notice),
+    /// A message of a leg, where traces are kept. Nothing waits for it and nothing answers it.
+    Trace(Box<Passed>),
 }
 
 /// What the HTTP edge asks for, already parsed and authorised.

@@ -23,6 +23,7 @@ mod dial;
 mod guard;
 mod io;
 mod restore;
+mod trace;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ use crate::model::{
 };
 use crate::sip::{Endpoint, EndpointAction, EndpointConfig};
 use crate::store::{Answer, Idempotency, IssuedToken, Recovered};
+use crate::trace::Way;
 
 pub use io::{
     BrowserCommand, BrowserReply, BrowserRequest, Command, Dial, IdempotencyKey, Input, Output, Reply, TokenOrder,
@@ -81,6 +83,8 @@ pub struct Switch {
     draining: Option<Timestamp>,
     /// Until when INVITEs may leave, where that is limited.
     lease: Option<Timestamp>,
+    /// Whether messages of legs are told.
+    tracing: bool,
 }
 
 /// A call and what the switch holds for it.
@@ -154,6 +158,7 @@ impl Switch {
             tokens: BTreeMap::new(),
             draining: None,
             lease: None,
+            tracing: false,
         }
     }
 
@@ -280,12 +285,15 @@ impl Switch {
         for action in actions {
             match action {
                 EndpointAction::Transmit { leg, flow, bytes, request } => {
-                    if !request || self.may_leave(now, leg, &bytes, out) {
+                    let leaves = !request || self.may_leave(now, leg, &bytes, out);
+                    self.trace_sent(now, leg, flow, &bytes, leaves, out);
+                    if leaves {
                         out.push(Output::Transmit(flow, bytes));
                     }
                 }
                 EndpointAction::Leg(leg, event) => self.work.push_back((leg.call, CallEvent::Leg(leg.side, event))),
                 EndpointAction::Notice(notice) => out.push(Output::Notice(notice)),
+                EndpointAction::Heard(leg, flow, bytes) => self.trace_leg(now, leg, flow, Way::Received, bytes, out),
             }
         }
     }

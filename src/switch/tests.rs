@@ -159,7 +159,7 @@ impl Node {
                     outputs.extend(more);
                 }
                 Output::Notice(notice) => self.notices.push(notice),
-                Output::Reply(..) | Output::Forget(_) | Output::Media(..) => {}
+                Output::Reply(..) | Output::Forget(_) | Output::Media(..) | Output::Trace(_) => {}
             }
         }
     }

@@ -32,16 +32,16 @@ struct Entry {
     lines: Vec<Line>,
     bytes: usize,
     left_out: u64,
-    /// The first message was not its INVITE: an earlier process has seen that.
-    begun_before: bool,
+    /// The first message was not its INVITE: an earlier process has seen that. Or some were lost.
+    is_partial: bool,
 }
 
 impl Book {
     /// Whether it was kept.
     pub fn add(&mut self, passed: &Passed) -> bool {
         let call = passed.leg.call;
-        let begun_before = !passed.bytes.starts_with(b"INVITE ");
-        let entry = self.calls.entry(call).or_insert_with(|| Entry { begun_before, ..Entry::default() });
+        let is_partial = !passed.bytes.starts_with(b"INVITE ");
+        let entry = self.calls.entry(call).or_insert_with(|| Entry { is_partial, ..Entry::default() });
         if entry.lines.len() >= MAX_CALL_LINES || entry.bytes >= MAX_CALL_BYTES {
             entry.left_out += 1;
             return false;
@@ -55,9 +55,9 @@ impl Book {
         true
     }
 
-    /// A message of this call was lost on its way here.
-    pub fn missed(&mut self, call: CallId) {
-        self.calls.entry(call).or_default().left_out += 1;
+    /// Messages were lost on their way here, nobody knows whose: no trace of a call that lives is complete.
+    pub fn missed_some(&mut self) {
+        self.calls.values_mut().for_each(|entry| entry.is_partial = true);
     }
 
     /// Lets the oldest calls' messages go. What is left of such a call is a count, until it is forgotten.
@@ -99,6 +99,6 @@ impl Book {
 
 impl Entry {
     fn trace(&self, call: CallId, lines: Vec<Line>) -> Trace {
-        Trace { call, lines, left_out: self.left_out, complete: self.left_out == 0 && !self.begun_before }
+        Trace { call, lines, left_out: self.left_out, complete: self.left_out == 0 && !self.is_partial }
     }
 }

@@ -19,7 +19,7 @@ use revbridge::store::tenants::{Declaration, Tenants};
 use revbridge::store::{
     Answer, CallFilter, ChangeFilter, ChangeOrder, ChangePage, Changed, Commit, Committed, Erased, Erasure, Event,
     Idempotency, KeyInfo, Outbox, Page, Records, Retention, Statement, Statements, Step, Store, StoreDown, Tenancy,
-    TokenState, Upkeep, Usage,
+    TokenState, Traces, Upkeep, Usage,
 };
 use revbridge::store::{
     Backlog, Claim, ClaimantId, Deliveries, DeliveryFilter, DeliveryPage, Due, Once, Replay, Subscribed, Subscription,
@@ -374,6 +374,16 @@ impl Upkeep for Backend {
 
     fn erase(&self, erasure: &Erasure) -> Result<Erased, StoreDown> {
         self.reachable()?.erase(erasure)
+    }
+}
+
+impl Traces for Backend {
+    fn keep_traces(&self, traces: Vec<(CallId, bytes::Bytes)>, now: Timestamp) -> Result<(), StoreDown> {
+        self.reachable()?.keep_traces(traces, now)
+    }
+
+    fn trace(&self, call: CallId) -> Result<Option<bytes::Bytes>, StoreDown> {
+        self.reachable()?.trace(call)
     }
 }
 

@@ -172,7 +172,7 @@ impl World {
                     self.switch.handle(self.now, Input::Committed(id, committed), &mut more);
                     queue.extend(more);
                 }
-                Output::Reply(..) | Output::Forget(_) | Output::Media(..) | Output::Notice(_) => {}
+                Output::Reply(..) | Output::Forget(_) | Output::Media(..) | Output::Notice(_) | Output::Trace(_) => {}
             }
         }
     }

@@ -129,6 +129,7 @@ impl World {
                     }
                 }
                 EndpointAction::Notice(notice) => self.notices.push(notice),
+                EndpointAction::Heard(..) => panic!("nobody has asked for traces"),
             }
         }
     }
@@ -184,7 +185,7 @@ impl World {
                     self.flows.push(to);
                 }
                 EndpointAction::Notice(notice) => self.notices.push(notice),
-                EndpointAction::Leg(..) => panic!("a leg has heard a stranger"),
+                EndpointAction::Leg(..) | EndpointAction::Heard(..) => panic!("a leg has heard a stranger"),
             }
         }
     }

@@ -69,7 +69,7 @@ fn records_and_events_past_their_time_go_and_the_statement_stays() {
     assert_eq!(before.total.calls, 622);
     is_right(&path);
 
-    desk.store.keep(Retention { records: Some(DAY * 30), events: Some(DAY * 10) });
+    desk.store.keep(Retention { records: Some(DAY * 30), events: Some(DAY * 10), ..Retention::default() });
     until(|| count(&path, "SELECT count(*) FROM calls") == 1);
     until(|| count(&path, "SELECT count(*) FROM journal WHERE record IS NOT NULL") == 0);
     assert!(old.iter().all(|one| desk.store.get(&one.organization, one.call).unwrap().is_none()));
@@ -88,7 +88,7 @@ fn records_and_events_past_their_time_go_and_the_statement_stays() {
     let told = desk.store.events(&fresh.organization, None, newest, 10).unwrap();
     assert!(told.iter().all(|event| event.position > high as u64) && told.len() == 1, "{told:?}");
     desk.commit(settle(&live, Money::from_micros(5)));
-    desk.store.keep(Retention { records: Some(DAY), events: None });
+    desk.store.keep(Retention { records: Some(DAY), events: None, ..Retention::default() });
     std::thread::sleep(Duration::from_millis(1_200));
     assert!(desk.store.get(&live.organization, live.call).unwrap().is_some(), "its phones may still be told of it");
     desk.store.forget(vec![live.call]);
@@ -110,9 +110,9 @@ fn a_record_that_was_not_dropped_in_time_is_missed() {
     let mut desk = Desk::open(&path, wide()).unwrap();
     past(&mut desk, 40, 3);
     past(&mut desk, 2, 1);
-    desk.store.keep(Retention { records: Some(DAY * 50), events: None });
+    desk.store.keep(Retention { records: Some(DAY * 50), events: None, ..Retention::default() });
     let mut young = Hand::on(&path);
-    desk.store.keep(Retention { records: Some(DAY * 30), events: None });
+    desk.store.keep(Retention { records: Some(DAY * 30), events: None, ..Retention::default() });
     until(|| count(&path, "SELECT count(*) FROM calls") == 1);
     drop(desk);
     is_right(&path);

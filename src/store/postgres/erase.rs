@@ -65,7 +65,7 @@ impl PostgresStore {
             return Ok(refused);
         }
         // Each by itself: together they would be one transaction, which VACUUM does not run in.
-        for table in ["calls", "journal", "answers", "change"] {
+        for table in ["calls", "journal", "answers", "change", "trace"] {
             self.pool.read(|link| link.batch(&format!("VACUUM {table}")))?;
         }
         Ok(Erased::Done(rows))
@@ -162,6 +162,8 @@ fn record(link: &mut Link, erasure: &Erasure, id: i64) -> Result<u64, LinkError>
     let Some(row) = link.query_opt("SELECT record FROM calls WHERE id = $1 FOR UPDATE", &[&id])? else { return Ok(0) };
     let record = erased(&row, erasure)?;
     let to = record.to_number.map(|to| to.text().to_string()).unwrap_or_default();
+    // The marks in the trace would show nothing, but a peer may have written the number in a way of its own.
+    link.execute("DELETE FROM trace WHERE call = (SELECT call FROM calls WHERE id = $1)", &[&id])?;
     link.execute("UPDATE calls SET record = $1, to_number = $2 WHERE id = $3", &[&json(&record)?, &to, &id])
 }
 

@@ -36,6 +36,7 @@ mod server;
 mod statements;
 mod tenancy;
 mod tokens;
+mod traces;
 mod writer;
 
 pub use audit::audit;

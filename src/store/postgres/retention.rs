@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::deliveries;
 use super::link::{Link, LinkError};
-use super::{answers, micros, tokens};
+use super::{answers, micros, tokens, traces};
 use crate::guardrails::LONGEST_MEMORY;
 use crate::model::Timestamp;
 use crate::store::Retention;
@@ -35,6 +35,9 @@ pub(super) fn purge(link: &mut Link, retention: &Retention, now: Timestamp) -> R
     }
     if let Some(before) = cut(retention.events) {
         events(link, before)?;
+    }
+    if let Some(before) = cut(retention.traces) {
+        traces::purge(link, before)?;
     }
     Ok(())
 }

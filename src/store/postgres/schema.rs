@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_tenants.sql"),
     include_str!("0003_account.sql"),
     include_str!("0004_left.sql"),
+    include_str!("0005_traces.sql"),
 ];
 
 /// Whoever migrates holds this lock: `rvbr`, and a number for what it guards.

@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 pub(super) const BITE: usize = 200;
 
 /// Tables whose rows an erasure rewrites itself.
-const OWN: [&str; 5] = ["live", "calls", "journal", "answers", "change"];
+const OWN: [&str; 6] = ["live", "calls", "journal", "answers", "change", "trace"];
 
 /// A row that has something of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +157,8 @@ fn rewrite(tx: &Connection, erasure: &Erasure, table: &str, id: i64) -> rusqlite
     let text = json(&record)?;
     if table == "calls" {
         let to = record.to_number.map(|to| to.text().to_string()).unwrap_or_default();
+        // The marks in the trace would show nothing, but a peer may have written the number in a way of its own.
+        tx.prepare_cached("DELETE FROM trace WHERE call = (SELECT call FROM calls WHERE id = ?)")?.execute([id])?;
         tx.prepare_cached("UPDATE calls SET record = ?, to_number = ? WHERE id = ?")?.execute(params![text, to, id])?;
     } else {
         tx.prepare_cached("UPDATE journal SET record = ? WHERE id = ?")?.execute(params![text, id])?;

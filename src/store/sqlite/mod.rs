@@ -25,6 +25,7 @@ mod schema;
 mod statements;
 mod tenancy;
 mod tokens;
+mod traces;
 mod writer;
 
 use std::fs::File;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::books::micros;
-use super::{answers, breaker, tokens};
+use super::{answers, breaker, tokens, traces};
 use crate::model::Timestamp;
 use crate::store::Retention;
 
@@ -27,6 +27,9 @@ pub(super) fn purge(tx: &Connection, retention: &Retention, now: Timestamp) -> r
     }
     if let Some(before) = cut(retention.events) {
         more |= events(tx, before)?;
+    }
+    if let Some(before) = cut(retention.traces) {
+        more |= traces::purge(tx, before)?;
     }
     Ok(more)
 }

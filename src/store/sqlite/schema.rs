@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0006_breaker.sql"),
     include_str!("0007_webhooks.sql"),
     include_str!("0008_left.sql"),
+    include_str!("0009_traces.sql"),
 ];
 
 /// The first version whose files overwrite what is deleted.

@@ -196,7 +196,7 @@ impl Desk {
                 Output::Commit(id, commit) => self.store.submit(id, commit),
                 Output::Forget(calls) => self.store.forget(calls),
                 Output::Media(leg, command) => self.media(leg, command),
-                Output::Notice(_) => {}
+                Output::Notice(_) | Output::Trace(_) => {}
             }
         }
     }

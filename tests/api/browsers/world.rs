@@ -65,6 +65,7 @@ impl World {
             edge: Edge::new(&config.api),
             browser: config.webrtc.map(BrowserApi::new),
             webhooks: crate::world::webhooks(),
+            traces: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -121,6 +121,7 @@ impl World {
             Output::Reply(id, reply) => self.reply(id, &reply),
             Output::Media(leg, command) => self.media(leg, command),
             Output::Notice(notice) => self.notice(&notice),
+            Output::Trace(_) => {}
         }
     }
 
