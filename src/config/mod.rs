@@ -21,8 +21,8 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod trunks;
 mod trace;
+mod trunks;
 mod webhooks;
 mod webrtc;
 

@@ -5,7 +5,7 @@
 //!                    │ full: counted, gone                └─▶ HTTP reads what lives
 //! ```
 //!
-//! What lives is lost with the process; a call that goes on says then that its trace is not complete. Deliberately
+//! What lives is lost with a process that is killed; a call that goes on says then that its trace is not complete. Deliberately
 //! absent: any way for a trace to hold up a call. A store that cannot be written costs traces.
 
 use std::io;
@@ -36,7 +36,7 @@ enum Order {
     Stop,
 }
 
-/// The thread. Dropping it writes what it has of ended calls, and ends it.
+/// The thread. Dropping it writes what it has, and ends it.
 pub struct Tracer {
     orders: SyncSender<Order>,
     thread: Option<JoinHandle<()>>,
@@ -140,7 +140,11 @@ impl Worker {
                     drop(book);
                     self.since = self.since.or_else(|| (!self.ended.is_empty()).then(Instant::now));
                 }
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return self.write(),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    let rest = self.kept.lock().take_all();
+                    self.ended.extend(rest);
+                    return self.write();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.since.is_some_and(|since| since.elapsed() >= GATHER) {

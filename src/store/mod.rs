@@ -52,7 +52,9 @@ use crate::model::{CallId, CallRecord, CommitId, Money, OrganizationId, Path, Ti
 
 /// An open store, whichever engine keeps it. Each part of it that has a subject of its own is a trait of its
 /// own.
-pub trait Store: Records + Outbox + Deliveries + Statements + Tenancy + Traces + Upkeep + Send + Sync + 'static {
+pub trait Store:
+    Records + Outbox + Deliveries + Statements + Tenancy + Traces + Upkeep + Send + Sync + 'static
+{
     /// Hands a commit over and returns at once. What became of it is told by the function that the engine was
     /// opened with: each once, in the order of the commits of each call.
     fn submit(&self, id: CommitId, commit: Box<Commit>);

@@ -23,9 +23,9 @@ mod dial;
 mod guard;
 mod io;
 mod restore;
-mod trace;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

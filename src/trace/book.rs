@@ -88,6 +88,12 @@ impl Book {
         Some(entry.trace(call, lines))
     }
 
+    /// The process ends.
+    pub fn take_all(&mut self) -> Vec<Trace> {
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        calls.into_iter().filter_map(|call| self.take(call)).collect()
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

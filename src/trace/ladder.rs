@@ -10,7 +10,8 @@ const WIDTH: usize = 30;
 
 /// Times are seconds from the first message.
 pub fn ladder(trace: &Trace) -> String {
-    let mut out = format!("{}\n{:>10}  {:<5}{:^28}{:^22}{:>17}\n", trace.call, "s", "User", "", "revbridge", "Destination");
+    let mut out =
+        format!("{}\n{:>10}  {:<5}{:^28}{:^22}{:>17}\n", trace.call, "s", "User", "", "revbridge", "Destination");
     let first = trace.lines.first().map(|line| line.at).unwrap_or_default();
     for line in &trace.lines {
         let micros = line.at.since(first).as_micros();
@@ -24,7 +25,13 @@ pub fn ladder(trace: &Trace) -> String {
         };
         // The user stands to the left of us, the destination to the right.
         let to_right = outwards == (line.side == Side::Destination);
-        let end = if line.way == Way::Withheld { 'X' } else if to_right { '>' } else { '<' };
+        let end = if line.way == Way::Withheld {
+            'X'
+        } else if to_right {
+            '>'
+        } else {
+            '<'
+        };
         let arrow = match to_right {
             true => format!("{title:-^width$}{end}", width = WIDTH - 1),
             false => format!("{end}{title:-^width$}", width = WIDTH - 1),

@@ -102,8 +102,22 @@ fn header(line: &str, name: &str, known: &Known, out: &mut String) {
     // Before an address in angle brackets, and in quotes, stands what a person has written.
     let named = matches!(
         name,
-        "from" | "f" | "to" | "t" | "contact" | "m" | "p-asserted-identity" | "p-preferred-identity"
-            | "remote-party-id" | "diversion" | "history-info" | "reply-to" | "referred-by" | "r" | "refer-to" | "b"
+        "from"
+            | "f"
+            | "to"
+            | "t"
+            | "contact"
+            | "m"
+            | "p-asserted-identity"
+            | "p-preferred-identity"
+            | "remote-party-id"
+            | "diversion"
+            | "history-info"
+            | "reply-to"
+            | "referred-by"
+            | "r"
+            | "refer-to"
+            | "b"
     );
     let display = line.find('<').filter(|_| named).unwrap_or(0);
     let (before, after) = line.split_at(display);
@@ -177,7 +191,8 @@ impl Known {
     /// Whose number is in this run, and where.
     fn find(&self, run: &str) -> Option<(char, usize, usize)> {
         let whole = self.0.iter().filter(|(_, digits)| digits.len() >= SHORTEST || run == digits);
-        let mut whole = whole.filter_map(|(whose, digits)| run.find(digits.as_str()).map(|at| (*whose, at, digits.len())));
+        let mut whole =
+            whole.filter_map(|(whose, digits)| run.find(digits.as_str()).map(|at| (*whose, at, digits.len())));
         let tail = |(whose, digits): &(char, String)| {
             (run.len() >= SHORTEST && digits.ends_with(run)).then_some((*whose, 0, run.len()))
         };

@@ -190,3 +190,41 @@ fn a_capture_has_right_lengths_and_checksums() {
     }
     assert_eq!(packets, 3, "what was withheld was on no wire");
 }
+
+#[test]
+fn no_format_shows_what_is_not_for_its_reader() {
+    let trace = example();
+    let written = trace.to_bytes();
+    let drawn = ladder(&trace);
+    let file = pcap(&trace);
+    let secrets =
+        ["4155550111", "12125550122", "2079460133", "trunkuser", "deadbeefsecret", "SECRETKEY", "eyJsignednumber"];
+    for bytes in [&written[..], drawn.as_bytes(), &file] {
+        for secret in secrets {
+            let forms = [secret.to_owned(), hex::encode(secret), hex::encode_upper(secret)];
+            for form in forms.iter().map(String::as_bytes).chain(base64s(secret).iter().map(Vec::as_slice)) {
+                assert!(memchr::memmem::find(bytes, form).is_none(), "{secret} as {:?}", String::from_utf8_lossy(form));
+            }
+        }
+    }
+    // And would be found.
+    let planted = base64(&[b"x", b"4155550111".as_slice()].concat());
+    assert!(base64s("4155550111").iter().any(|form| memchr::memmem::find(&planted, form).is_some()));
+}
+
+/// What of a base64 text is the same wherever the secret stands in it, for each of three places.
+fn base64s(secret: &str) -> Vec<Vec<u8>> {
+    let at = |before: usize| {
+        let whole = base64(&[&vec![0; before], secret.as_bytes()].concat());
+        let bits = (before + secret.len()) * 8;
+        whole[(before * 8).div_ceil(6)..bits / 6].to_vec()
+    };
+    (0..3).map(at).collect()
+}
+
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let letter = |at: usize| (0..6).fold(0, |sum, n| sum << 1 | usize::from(bit(at * 6 + n)));
+    (0..(bytes.len() * 8).div_ceil(6)).map(|at| LETTERS[letter(at)]).collect()
+}

@@ -22,4 +22,5 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tenancy;
+mod traces;
 mod webhooks;

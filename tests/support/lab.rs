@@ -221,7 +221,7 @@ number = "{owned}"
 [[organization.key]]
 user = "alice"
 sha256 = "{key}"
-scopes = ["calls:read", "calls:write", "voice:webrtc", "webhooks:write"]
+scopes = ["calls:read", "calls:trace", "calls:write", "voice:webrtc", "webhooks:write"]
 {webrtc}
 {webhooks}
 {cluster}

@@ -18,7 +18,8 @@ impl Traces for PostgresStore {
             link.execute(
                 "INSERT INTO trace (call, at, messages)
                  SELECT call, $2, messages FROM unnest($1::bytea[], $3::bytea[]) AS new (call, messages)
-                 ON CONFLICT (call) DO UPDATE SET at = excluded.at, messages = excluded.messages",
+                 ON CONFLICT (call) DO UPDATE SET at = excluded.at, messages = excluded.messages
+                 WHERE length(excluded.messages) > length(trace.messages)",
                 &[&calls, &micros(now), &messages],
             )
         });

@@ -16,7 +16,8 @@ impl Traces for SqliteStore {
         self.write(move |tx, _| {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO trace (call, at, messages) VALUES (?, ?, ?)
-                 ON CONFLICT (call) DO UPDATE SET at = excluded.at, messages = excluded.messages",
+                 ON CONFLICT (call) DO UPDATE SET at = excluded.at, messages = excluded.messages
+                 WHERE length(excluded.messages) > length(trace.messages)",
             )?;
             for (call, messages) in &traces {
                 insert.execute(params![call.to_bytes(), micros(now), &messages[..]])?;
