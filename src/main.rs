@@ -92,6 +92,13 @@ enum Command {
         /// With its '+': +14155550100.
         number: String,
     },
+    /// The SIP messages of a call, as a ladder; numbers by their last digits.
+    Trace {
+        #[command(flatten)]
+        access: Access,
+        #[command(flatten)]
+        which: cli::trace::TraceArguments,
+    },
     /// Have the server read its configuration again, as SIGHUP does, and say what came of it.
     Reload {
         #[command(flatten)]
@@ -149,6 +156,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Price { access, command } => Ok(cli::run(&access, command.into())),
         Command::Changes { access, which } => Ok(cli::run(&access, which.into())),
         Command::Route { access, number } => Ok(cli::run(&access, Request::route(&number))),
+        Command::Trace { access, which } => cli::trace::run(&access, &which),
         Command::Reload { access } => Ok(cli::run(&access, Request::reload())),
     }
 }

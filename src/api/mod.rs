@@ -90,7 +90,7 @@ pub struct Api {
     pub browser: Option<BrowserApi>,
     pub webhooks: WebhookApi,
     /// `None`: nothing is traced now; what was is stored.
-    pub traces: Option<Box<dyn LiveTraces>>,
+    pub traces: Option<Arc<dyn LiveTraces>>,
 }
 
 /// What the edge keeps for itself: who has asked how often, which pages may, who listens.

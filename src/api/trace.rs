@@ -46,7 +46,7 @@ pub struct TraceQuery {
 
 #[derive(Clone, Copy, ToSchema)]
 #[schema(rename_all = "snake_case")]
-enum Format {
+pub(super) enum Format {
     Json,
     Ladder,
     Pcap,
@@ -107,17 +107,21 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.needs(SCOPE)?;
-    let format = format(&uri, &headers)?;
+    let format = Format::of(&uri, &headers)?;
     let call = id_of(&id)?;
     let record = find(&api, &caller, call).await?;
     let trace = of_call(&api, call).await?.shown_to(Reader::Organization(numbers(&record)));
+    Ok(answer(&trace, format))
+}
+
+pub(super) fn answer(trace: &Trace, format: Format) -> Response {
     let mut response = match format {
-        Format::Json => Data { data: CallTrace::from(&trace) }.into_response(),
-        Format::Ladder => ([(CONTENT_TYPE, LADDER)], ladder(&trace)).into_response(),
-        Format::Pcap => ([(CONTENT_TYPE, PCAP)], pcap(&trace)).into_response(),
+        Format::Json => Data { data: CallTrace::from(trace) }.into_response(),
+        Format::Ladder => ([(CONTENT_TYPE, LADDER)], ladder(trace)).into_response(),
+        Format::Pcap => ([(CONTENT_TYPE, PCAP)], pcap(trace)).into_response(),
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 async fn of_call(api: &Api, call: CallId) -> Result<Trace, Problem> {
@@ -138,18 +142,21 @@ pub(super) fn numbers(record: &CallRecord) -> Numbers {
     Numbers { connect: record.connect_number, from: record.from_number, to: record.to_number }
 }
 
-fn format(uri: &Uri, headers: &HeaderMap) -> Result<Format, Problem> {
-    let mut query = Fields::of_query(uri)?;
-    let asked = query.word("format", &[("json", Format::Json), ("ladder", Format::Ladder), ("pcap", Format::Pcap)]);
-    query.finish()?;
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let accepted = accept.split([',', ';']).find_map(|kind| match kind.trim() {
-        "application/json" | "*/*" => Some(Format::Json),
-        "text/plain" => Some(Format::Ladder),
-        PCAP => Some(Format::Pcap),
-        _ => None,
-    });
-    Ok(asked.or(accepted).unwrap_or(Format::Json))
+impl Format {
+    /// What the query asks for, else what `Accept` names first.
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut query = Fields::of_query(uri)?;
+        let asked = query.word("format", &[("json", Format::Json), ("ladder", Format::Ladder), ("pcap", Format::Pcap)]);
+        query.finish()?;
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accepted = accept.split([',', ';']).find_map(|kind| match kind.trim() {
+            "application/json" | "*/*" => Some(Format::Json),
+            "text/plain" => Some(Format::Ladder),
+            PCAP => Some(Format::Pcap),
+            _ => None,
+        });
+        Ok(asked.or(accepted).unwrap_or(Format::Json))
+    }
 }
 
 impl From<&Trace> for CallTrace {

@@ -80,16 +80,26 @@ impl Client {
         Ok(Self { address: reachable(address), key: key(access)? })
     }
 
+    /// The body of a success, whatever it is.
+    pub fn fetch(&self, path: &str) -> Result<Bytes, Failure> {
+        let (status, bytes) = self.answer("GET", path, None)?;
+        if status.is_success() { Ok(bytes) } else { Err(refused(status, &parsed(&bytes))) }
+    }
+
     /// The JSON of a success.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let (status, bytes) = self.answer(method, path, body)?;
+        let json = parsed(&bytes);
+        if status.is_success() { Ok(json) } else { Err(refused(status, &json)) }
+    }
+
+    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
         let unreachable = |why: String| Failure::Unreachable { address: self.address, why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
         let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await };
         let answered = runtime.block_on(exchange).map_err(|_| unreachable("it takes too long".into()))?;
-        let (status, bytes) = answered.map_err(|error| unreachable(error.to_string()))?;
-        let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.is_success() { Ok(json) } else { Err(refused(status, &json)) }
+        answered.map_err(|error| unreachable(error.to_string()))
     }
 
     async fn exchange(
@@ -116,6 +126,11 @@ impl Client {
         driver.abort();
         Ok((status, body))
     }
+}
+
+/// Nothing for what is no JSON.
+fn parsed(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_default()
 }
 
 /// Where a server that listens everywhere is found from this host.

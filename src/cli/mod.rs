@@ -16,6 +16,7 @@ pub mod books;
 mod client;
 mod output;
 mod requests;
+pub mod trace;
 
 pub use arguments::{Access, ChangesArguments, KeyCommand, NumberCommand, OrgCommand, PriceCommand, UserCommand};
 pub use requests::Request;

@@ -16,6 +16,11 @@ pub const KEEP_EVENTS: u64 = 32;
 pub const KEEP_EVENTS_LEAST: u64 = 2;
 /// What was wrong with a call is asked within days; a trace is some 16 kB, and shows more than a record.
 pub const KEEP_TRACES: u64 = 7;
+/// What collectors take for a sender that was told nothing.
+pub const HEP_ID: u64 = 2_001;
+pub const HEP_ID_BOUND: RangeInclusive<u64> = 1..=u32::MAX as u64;
+/// Bytes.
+pub const HEP_PASSWORD: usize = 128;
 /// Days; 0 is for ever. A century is as long.
 pub const KEEP_BOUND: RangeInclusive<u64> = 0..=36_500;
 /// The only one.

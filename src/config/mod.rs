@@ -29,7 +29,7 @@ mod webrtc;
 pub use database::{Password, PostgresUrl, StoreUrl, Tls};
 pub use section::{ConfigErrors, Problem};
 pub use tenants::{DEMO_KEY, SCOPES};
-pub use trace::TraceConfig;
+pub use trace::{HepConfig, TraceConfig};
 pub use trunks::{id, prefix};
 
 use std::net::{IpAddr, SocketAddr};

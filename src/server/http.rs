@@ -102,7 +102,7 @@ fn clients(config: &Config, shared: &Shared) -> Api {
         currency: config.calls.currency.as_str().into(),
         edge: Edge::new(&config.api),
         browser: config.webrtc.clone().map(BrowserApi::new),
-        traces: shared.traces.clone().map(|kept| Box::new(kept) as Box<dyn LiveTraces>),
+        traces: shared.traces.clone().map(|kept| Arc::new(kept) as Arc<dyn LiveTraces>),
         webhooks: WebhookApi {
             key: shared.webhook_key.clone(),
             reach: reach(&config.webhooks),
@@ -121,6 +121,8 @@ fn administrators(config: &Config, shared: &Shared) -> AdminApi {
         switch: Box::new(shared.inbox.clone()),
         reload: Box::new(move || reload.run()),
         read_timeout: config.api.read_timeout,
+        traces: shared.traces.clone().map(|kept| Arc::new(kept) as Arc<dyn LiveTraces>),
+        whole_numbers: config.log.debug_numbers,
     }
 }
 

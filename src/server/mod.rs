@@ -17,6 +17,7 @@
 
 pub mod clock;
 mod cluster;
+mod collector;
 mod dns;
 mod http;
 mod inbox;

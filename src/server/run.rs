@@ -74,7 +74,8 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
         .context("cannot start the media threads")?;
 
     let mut switch = Switch::new(switch_config(config, signer), IdSource::new(seed()?), clock.now());
-    let tracer = config.trace.enabled.then(|| Tracer::start(Arc::clone(&store), clock)).transpose();
+    let tracer =
+        config.trace.enabled.then(|| Tracer::start(Arc::clone(&store), clock, config.trace.hep.as_ref())).transpose();
     let tracer = tracer.context("cannot start the trace thread")?;
     if tracer.is_some() {
         switch.trace();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! switch thread ─ try_send ─▶ bounded queue ─▶ thread: Book ─ call forgotten ─▶ store, some calls at a time
-//!                    │ full: counted, gone                └─▶ HTTP reads what lives
+//!                    │ full: counted, gone  │             └─▶ HTTP reads what lives
+//!                                            └─▶ a collector
 //! ```
 //!
 //! What lives is lost with a process that is killed; a call that goes on says then that its trace is not complete. Deliberately
@@ -18,10 +19,12 @@ use std::time::{Duration, Instant};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use super::clock::Clock;
+use super::collector::Collector;
 use crate::api::LiveTraces;
+use crate::config::HepConfig;
 use crate::model::CallId;
 use crate::store::{Store, StoreDown};
-use crate::trace::{Book, Passed, Trace};
+use crate::trace::{Book, Line, Passed, Trace};
 
 /// Orders that wait for the thread: some 100 ms of a busy switch, and 16 MB of messages at most.
 const QUEUE: usize = 4_096;
@@ -86,14 +89,22 @@ impl LiveTraces for Kept {
 }
 
 impl Tracer {
-    pub fn start(store: Arc<dyn Store>, clock: Clock) -> io::Result<Self> {
+    pub fn start(store: Arc<dyn Store>, clock: Clock, hep: Option<&HepConfig>) -> io::Result<Self> {
         describe_counter!("revbridge_trace_messages_total", "SIP messages of calls, by what became of them in traces");
         describe_counter!("revbridge_traces_total", "Traces of ended calls, by whether they were written");
         describe_gauge!("revbridge_trace_bytes", "Text of the traces of calls that live");
         let (orders, received) = sync_channel(QUEUE);
         let (kept, lost) = (Kept::default(), Arc::new(AtomicU64::new(0)));
-        let worker =
-            Worker { store, clock, kept: kept.clone(), lost: Arc::clone(&lost), ended: Vec::new(), since: None };
+        let collector = hep.map(Collector::new).transpose()?;
+        let worker = Worker {
+            store,
+            clock,
+            collector,
+            kept: kept.clone(),
+            lost: Arc::clone(&lost),
+            ended: Vec::new(),
+            since: None,
+        };
         let thread = thread::Builder::new().name("trace".to_owned()).spawn(move || worker.run(&received))?;
         Ok(Self { orders, thread: Some(thread), kept, lost })
     }
@@ -120,6 +131,7 @@ impl Drop for Tracer {
 struct Worker {
     store: Arc<dyn Store>,
     clock: Clock,
+    collector: Option<Collector>,
     kept: Kept,
     lost: Arc<AtomicU64>,
     /// Of calls that are over, to be written.
@@ -155,13 +167,17 @@ impl Worker {
 
     fn passed(&mut self, passed: &Passed) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
+        let line = Line::of(passed);
+        if let Some(collector) = &self.collector {
+            collector.tell(passed, &line);
+        }
         let mut book = self.kept.lock();
         if lost > 0 {
             // Whose they were is not known any more: nobody's trace is called complete that lives now.
             book.missed_some();
             counter!("revbridge_trace_messages_total", "outcome" => "lost").increment(lost);
         }
-        let outcome = if book.add(passed) { "kept" } else { "left_out" };
+        let outcome = if book.add(passed.leg.call, line) { "kept" } else { "left_out" };
         counter!("revbridge_trace_messages_total", "outcome" => outcome).increment(1);
         gauge!("revbridge_trace_bytes").set(book.bytes() as f64);
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Line, Passed, Trace};
+use super::{Line, Trace};
 use crate::model::CallId;
 
 /// Messages of one call: a bridged call has some twenty, one that is put on hold every minute of four hours five
@@ -38,15 +38,13 @@ struct Entry {
 
 impl Book {
     /// Whether it was kept.
-    pub fn add(&mut self, passed: &Passed) -> bool {
-        let call = passed.leg.call;
-        let is_partial = !passed.bytes.starts_with(b"INVITE ");
+    pub fn add(&mut self, call: CallId, line: Line) -> bool {
+        let is_partial = line.title() != "INVITE";
         let entry = self.calls.entry(call).or_insert_with(|| Entry { is_partial, ..Entry::default() });
         if entry.lines.len() >= MAX_CALL_LINES || entry.bytes >= MAX_CALL_BYTES {
             entry.left_out += 1;
             return false;
         }
-        let line = Line::of(passed);
         let bytes = line.text.len() + LINE_BYTES;
         entry.bytes += bytes;
         entry.lines.push(line);

@@ -13,6 +13,7 @@
 //! Deliberately absent: RTP, and messages that belong to no leg (pings, noise); any word about a trace in the core.
 
 mod book;
+mod hep;
 mod ladder;
 mod pcap;
 mod seal;
@@ -29,6 +30,7 @@ use crate::config::Transport;
 use crate::model::{CallId, E164, LegId, Side, Timestamp};
 
 pub use book::{Book, MAX_BYTES, MAX_CALL_BYTES, MAX_CALL_LINES};
+pub use hep::{Agent, hep};
 pub use ladder::ladder;
 pub use pcap::pcap;
 pub use seal::{MAX_TEXT, seal};
@@ -144,9 +146,7 @@ impl Trace {
 
     /// As this reader may see it.
     pub fn shown_to(mut self, reader: Reader) -> Self {
-        for line in &mut self.lines {
-            line.text = reader.unseal(&line.text);
-        }
+        self.lines = self.lines.iter().map(|line| reader.line(line)).collect();
         self
     }
 }

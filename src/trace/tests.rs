@@ -38,6 +38,12 @@ fn passed(call: u8, side: Side, way: Way, text: &str, remote: &str) -> Passed {
     }
 }
 
+impl Book {
+    fn add_passed(&mut self, passed: &Passed) {
+        self.add(passed.leg.call, Line::of(passed));
+    }
+}
+
 #[test]
 fn what_is_kept_has_no_number_of_the_call_and_no_secret() {
     let sealed = seal(INVITE.as_bytes(), numbers());
@@ -102,7 +108,7 @@ fn bytes_of_any_kind_can_be_sealed_and_make_no_marks() {
 fn a_call_keeps_its_first_messages_and_counts_the_rest() {
     let mut book = Book::default();
     for _ in 0..MAX_CALL_LINES + 3 {
-        book.add(&passed(1, Side::User, Way::Sent, INVITE, "192.0.2.9:5060"));
+        book.add_passed(&passed(1, Side::User, Way::Sent, INVITE, "192.0.2.9:5060"));
     }
     let trace = book.get(CallId::from_bytes([1; 16])).unwrap();
     assert_eq!((trace.lines.len(), trace.left_out, trace.complete), (MAX_CALL_LINES, 3, false));
@@ -117,7 +123,7 @@ fn without_room_the_oldest_calls_go() {
     let big = INVITE.to_owned() + &"a=x\r\n".repeat(1_500);
     for call in 0..=255 {
         for _ in 0..40 {
-            book.add(&passed(call, Side::User, Way::Sent, &big, "192.0.2.9:5060"));
+            book.add_passed(&passed(call, Side::User, Way::Sent, &big, "192.0.2.9:5060"));
         }
         assert!(book.bytes() <= MAX_BYTES);
     }
@@ -130,7 +136,7 @@ fn without_room_the_oldest_calls_go() {
 #[test]
 fn a_call_of_an_earlier_process_says_that_its_beginning_is_missing() {
     let mut book = Book::default();
-    book.add(&passed(1, Side::User, Way::Received, "BYE sip:a@b SIP/2.0\r\n\r\n", "192.0.2.9:5060"));
+    book.add_passed(&passed(1, Side::User, Way::Received, "BYE sip:a@b SIP/2.0\r\n\r\n", "192.0.2.9:5060"));
     assert!(!book.get(CallId::from_bytes([1; 16])).unwrap().complete);
 }
 
@@ -143,7 +149,7 @@ fn example() -> Trace {
         (Side::Destination, Way::Sent, INVITE, "[2001:db8::9]:5070"),
         (Side::Destination, Way::Withheld, INVITE, "[2001:db8::9]:5070"),
     ] {
-        book.add(&passed(1, side, way, text, remote));
+        book.add_passed(&passed(1, side, way, text, remote));
     }
     book.take(CallId::from_bytes([1; 16])).unwrap().shown_to(Reader::Operator(numbers()))
 }
@@ -227,4 +233,38 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
     let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
     let letter = |at: usize| (0..6).fold(0, |sum, n| sum << 1 | usize::from(bit(at * 6 + n)));
     (0..(bytes.len() * 8).div_ceil(6)).map(|at| LETTERS[letter(at)]).collect()
+}
+
+#[test]
+fn a_collector_is_told_all_of_a_message() {
+    let mut line = Line::of(&passed(1, Side::User, Way::Received, INVITE, "192.0.2.9:5070"));
+    let call = CallId::from_bytes([1; 16]);
+    let agent = Agent { id: 2_001, password: Some("tell") };
+    let packet = hep(&line, call, agent).unwrap();
+    assert_eq!(
+        (&packet[..4], usize::from(u16::from_be_bytes([packet[4], packet[5]]))),
+        (b"HEP3".as_slice(), packet.len())
+    );
+    let mut chunks = std::collections::BTreeMap::new();
+    let mut rest = &packet[6..];
+    while !rest.is_empty() {
+        assert_eq!(rest[..2], [0, 0], "no vendor's");
+        let length = usize::from(u16::from_be_bytes([rest[4], rest[5]]));
+        assert!(chunks.insert(rest[3], rest[6..length].to_vec()).is_none());
+        rest = &rest[length..];
+    }
+    let word = |kind: u8| u32::from_be_bytes(chunks[&kind][..].try_into().unwrap());
+    assert_eq!((&chunks[&1], &chunks[&2], &chunks[&11]), (&vec![2], &vec![17], &vec![1]));
+    assert_eq!((&chunks[&3], &chunks[&4]), (&vec![192, 0, 2, 9], &vec![192, 0, 2, 1]));
+    assert_eq!((&chunks[&7], &chunks[&8]), (&5_070_u16.to_be_bytes().to_vec(), &5_060_u16.to_be_bytes().to_vec()));
+    assert_eq!((word(9), word(10), word(12)), (1_700_000_000, 1_000, 2_001));
+    assert_eq!((&chunks[&14][..], &chunks[&15][..]), (b"tell".as_slice(), line.text.as_bytes()));
+    assert_eq!(chunks[&17], call.to_string().into_bytes());
+    assert!(!chunks.contains_key(&5));
+    line.transport = Transport::Tls;
+    line.remote = "[2001:db8::9]:5061".parse().unwrap();
+    let packet = hep(&line, call, Agent { id: 1, password: None }).unwrap();
+    assert_eq!((&packet[6..13], &packet[13..19]), ([0, 0, 0, 1, 0, 7, 10].as_slice(), [0, 0, 0, 5, 0, 22].as_slice()));
+    line.way = Way::Withheld;
+    assert_eq!(hep(&line, call, agent), None);
 }

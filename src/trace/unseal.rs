@@ -1,7 +1,7 @@
 //! A kept message on its way to a reader: marks become the numbers that he may see.
 
-use super::Numbers;
 use super::seal::{DESTINATION, MARK, OWNED, SHOWN, USER};
+use super::{Line, Numbers};
 use crate::model::E164;
 
 /// Who reads a trace.
@@ -14,6 +14,11 @@ pub enum Reader {
 }
 
 impl Reader {
+    /// The line as he may see it.
+    pub fn line(self, line: &Line) -> Line {
+        Line { text: self.unseal(&line.text), ..*line }
+    }
+
     pub(super) fn unseal(self, text: &str) -> String {
         let mut out = String::with_capacity(text.len() + 32);
         let mut parts = text.split(MARK);

@@ -45,6 +45,8 @@ impl Desk {
             switch: Box::new(Door(Arc::clone(&world.backend))),
             reload: Box::new(move || reloads.lock().unwrap().take().expect("a reload that was asked for")),
             read_timeout: READ_TIMEOUT,
+            traces: None,
+            whole_numbers: false,
         };
         let admin = Admin { metrics: Arc::new(String::new), ready: Arc::new(|| Ok(())) };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -21,6 +21,7 @@ mod perform;
 mod prices;
 mod reload;
 mod route;
+mod traces;
 
 pub use keys::new_key;
 pub use operations::Admin;
@@ -39,6 +40,7 @@ use super::answer::Problem;
 use super::auth::{bearer_of, unauthorized};
 use super::ports::Ask;
 use super::refusal::store_down;
+use super::trace::LiveTraces;
 use crate::config::AdminKey;
 use crate::model::Timestamp;
 use crate::store::{Store, StoreDown};
@@ -53,6 +55,10 @@ pub struct AdminApi {
     pub reload: Box<dyn Fn() -> Result<Reloaded, NotReloaded> + Send + Sync>,
     /// For a request's body.
     pub read_timeout: Duration,
+    /// `None`: nothing is traced now; what was is stored.
+    pub traces: Option<Arc<dyn LiveTraces>>,
+    /// Operators see whole numbers in traces.
+    pub whole_numbers: bool,
 }
 
 impl AdminApi {
@@ -120,6 +126,7 @@ pub fn admin_router(admin: Admin, api: AdminApi) -> Router {
         .route(&below("numbers"), get(people::numbers).post(people::add_number))
         .route(&below("numbers/{number}"), delete(people::remove_number))
         .route(&below("keys"), get(keys::list).post(keys::issue))
+        .route(&below("calls/{call}/trace"), get(traces::get))
         .route("/v1/admin/keys/{key}", get(keys::show).delete(keys::revoke))
         .route("/v1/admin/keys/{key}/rotate", post(keys::rotate))
         .route("/v1/admin/prices", get(prices::list))
