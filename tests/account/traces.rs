@@ -2,13 +2,14 @@
 //! for.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::engine::Hand;
-use crate::support::lab::KEY;
+use crate::support::lab::{ADMIN_KEY, KEY};
 use crate::support::{DESTINATION, Habit, Handset, Lab, OWNED, Server, Settings, USER, poll};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -140,4 +141,65 @@ fn where_nothing_is_traced_there_is_nothing() {
     server.reaches(&call, "in_progress", SOON);
     assert_eq!(server.get(&format!("/v1/calls/{call}/trace")).status, 404);
     server.hang_up(&call);
+}
+
+/// What a collector is told of one message, read by the letter of HEP version 3.
+fn chunks(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    assert_eq!(
+        (&packet[..4], usize::from(u16::from_be_bytes([packet[4], packet[5]]))),
+        (b"HEP3".as_slice(), packet.len())
+    );
+    let mut all = Vec::new();
+    let mut at = 6;
+    while at < packet.len() {
+        let length = usize::from(u16::from_be_bytes([packet[at + 4], packet[at + 5]]));
+        all.push((packet[at + 3], packet[at + 6..at + length].to_vec()));
+        at += length;
+    }
+    all
+}
+
+#[test]
+fn a_collector_and_operators_see_all_but_the_numbers() {
+    let lab = Lab::new();
+    let collector = UdpSocket::bind((lab.stranger(), 9060)).unwrap();
+    collector.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let hep = format!("[trace]\nenabled = true\nhep = \"udp:{}:9060\"\nhep_password = \"tell\"", lab.stranger());
+    let server = Server::start(Settings { webhooks: hep, ..lab.settings() });
+    let _user = Handset::new(lab.user(), Habit::ANSWERS);
+    let _destination = Handset::new(lab.destination(), Habit::ANSWERS);
+    let call = server.place(json!({}));
+    server.reaches(&call, "in_progress", SOON);
+    server.hang_up(&call);
+    let whole = trace_until(&server, &call, "received 200 OK");
+
+    let mut buffer = [0; 65_536];
+    let packets: Vec<Vec<u8>> =
+        std::iter::from_fn(|| collector.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())).collect();
+    let messages = whole["messages"].as_array().unwrap();
+    assert_eq!(packets.len(), messages.len());
+    for (packet, message) in packets.iter().zip(messages) {
+        let chunks = chunks(packet);
+        let chunk =
+            |kind: u8| String::from_utf8_lossy(&chunks.iter().find(|(k, _)| *k == kind).unwrap().1).into_owned();
+        assert_eq!((chunk(17), chunk(14)), (call.clone(), "tell".to_owned()));
+        let title = message["title"].as_str().unwrap();
+        assert!(chunk(15).starts_with(title) || chunk(15).starts_with(&format!("SIP/2.0 {title}")), "{message}");
+    }
+    let path = format!("/organizations/acme/calls/{call}/trace");
+    let operators = server.admin("GET", &path, None);
+    assert_eq!(operators.data()["messages"].as_array().unwrap().len(), messages.len());
+    let key = lab.folder().join("admin-key");
+    fs::write(&key, ADMIN_KEY).unwrap();
+    let key = key.to_str().unwrap();
+    let ladder = server.run(&["trace", "acme", &call, "--key-file", key]);
+    let file = lab.folder().join("operators.pcap");
+    let capture = server.run(&["trace", "acme", &call, "--key-file", key, "--pcap", file.to_str().unwrap()]);
+    assert!(ladder.status.success() && capture.status.success(), "{ladder:?} {capture:?}");
+    assert_eq!(String::from_utf8_lossy(&ladder.stdout).lines().count(), 2 + messages.len());
+    let seen = [packets.concat(), operators.body.into_bytes(), ladder.stdout, fs::read(&file).unwrap()].concat();
+    for number in [USER, OWNED, DESTINATION] {
+        assert!(!String::from_utf8_lossy(&seen).contains(&number[1..]), "{number} is for its organization");
+    }
+    assert_eq!(server.admin("GET", &path.replace("acme", "zoo"), None).status, 404);
 }
