@@ -227,6 +227,28 @@ fn a_hang_up_at_the_other_node_reaches_the_one_that_has_the_call() {
 }
 
 #[test]
+fn a_trace_is_read_at_either_node_while_the_call_lives_and_after_it() {
+    let nodes = Nodes::start(postgres::server(), "traces", |settings| {
+        settings.webhooks.push_str("\n[trace]\nenabled = true");
+    });
+    let (_user, _destination) = nodes.phones(Habit::ANSWERS, Habit::ANSWERS);
+    let call = nodes.a.place(json!({}));
+    nodes.b.reaches(&call, "in_progress", SOON);
+    let path = format!("/v1/calls/{call}/trace?format=ladder");
+    let acknowledged = |text: &str| text.matches("ACK").count() == 2;
+    let lives = poll(SOON, || Some(nodes.b.get(&path)).filter(|answer| acknowledged(&answer.body)));
+    let lives = lives.expect("sent on to the node that has the call");
+    assert_eq!((lives.status, &lives.body), (200, &nodes.a.get(&path).body));
+    nodes.a.hang_up(&call);
+    let over = |text: &str| text.matches("200 OK").count() == 4;
+    assert!(poll(SOON, || over(&nodes.a.get(&path).body).then_some(())).is_some(), "{}", nodes.a.get(&path).body);
+    let whole = nodes.a.get(&path).body;
+    nodes.a.terminate();
+    let stored = poll(SOON, || Some(nodes.b.get(&path)).filter(|answer| answer.status == 200));
+    assert_eq!(stored.expect("written by the node that ended").body, whole);
+}
+
+#[test]
 fn what_an_administrator_changes_at_one_node_holds_at_the_other_within_a_second() {
     let nodes = Nodes::start(postgres::server(), "tenants", |_| ());
     let key =

@@ -21,3 +21,4 @@ mod shared;
 mod statements;
 mod tenants;
 mod tokens;
+mod traces;
