@@ -41,7 +41,7 @@ fn the_defaults_that_the_example_shows_are_the_defaults() {
             let caps = ["# max_legs_per_user", "# max_legs_per_destination"];
             let turn = ["# [[webrtc.turn]]", "# uri", "# secret", "# ttl_seconds"];
             let admin = ["# key_sha256", "# [[admin.key]]", "# name", "# sha256"];
-            let cluster = ["# [cluster]", "# node", "# url", "# lease_seconds"];
+            let cluster = ["# [cluster]", "# node", "# url", "# lease_seconds", "# hep = ", "# hep_password"];
             !examples
                 .iter()
                 .chain(&tls)
@@ -247,6 +247,27 @@ fn a_turn_secret_is_shown_to_nobody() {
     assert_eq!(&*config.webrtc.as_ref().unwrap().turn[0].secret, "s3cr3t");
     assert!(!format!("{config:?}").contains("s3cr3t"));
     assert!(Config::parse(&EXAMPLE.replace("enabled = true", "enabled = false"), "c").unwrap().webrtc.is_none());
+}
+
+#[test]
+fn a_collector_needs_traces_and_an_address_and_its_password_is_shown_to_nobody() {
+    let found =
+        mistakes("[trace]\nhep = \"udp:192.0.2.20:9060\"\nhep_id = 0\nhep_password = \"\"\nkeep_days = 40000\n");
+    let about = |key: &str| found.iter().any(|mistake| mistake.contains(&format!("trace.{key}: ")));
+    assert!(["hep", "hep_id", "hep_password", "keep_days"].into_iter().all(about), "{found:?}");
+    for collector in
+        ["192.0.2.20:9060", "tcp:192.0.2.20:9060", "udp:0.0.0.0:9060", "udp:192.0.2.20:0", "udp:homer:9060"]
+    {
+        let found = mistakes(&format!("[trace]\nenabled = true\nhep = \"{collector}\"\n"));
+        assert!(found.iter().any(|mistake| mistake.contains("trace.hep: ")), "{collector}: {found:?}");
+    }
+    let hep = super::HepConfig {
+        collector: "192.0.2.20:9060".parse().unwrap(),
+        id: 1,
+        password: Some("hidden".into()),
+        numbers: false,
+    };
+    assert!(!format!("{hep:?}").contains("hidden"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::model::{CallRecord, Confirm, E164, EndReason, Money, Status, UserId};
 use crate::sdp::Codec;
 use crate::sip::Flow;
 use crate::store::{Applied, Step, Unfinished, apply};
+use crate::trace::Passed;
 
 const NODE_A: &str = "192.0.2.1:5060";
 const NODE_B: &str = "192.0.2.2:5060";
@@ -33,6 +34,7 @@ struct Node {
     /// What it sent, oldest first.
     wire: Vec<(Flow, String)>,
     notices: Vec<Notice>,
+    traced: Vec<Passed>,
 }
 
 fn number(text: &str) -> E164 {
@@ -142,7 +144,7 @@ impl Node {
         };
         let seed = [address.len() as u8 + address.as_bytes()[8]; 32];
         let switch = Switch::new(config, IdSource::new(seed), now);
-        Self { switch, now, wire: Vec::new(), notices: Vec::new() }
+        Self { switch, now, wire: Vec::new(), notices: Vec::new(), traced: Vec::new() }
     }
 
     /// One input, and the commits that follow from it.
@@ -159,7 +161,8 @@ impl Node {
                     outputs.extend(more);
                 }
                 Output::Notice(notice) => self.notices.push(notice),
-                Output::Reply(..) | Output::Forget(_) | Output::Media(..) | Output::Trace(_) => {}
+                Output::Trace(passed) => self.traced.push(*passed),
+                Output::Reply(..) | Output::Forget(_) | Output::Media(..) => {}
             }
         }
     }
@@ -297,4 +300,30 @@ fn without_a_lease_a_call_still_ends() {
         Input::Api(RequestId(2), Command::Hangup { organization: OrganizationId("acme".into()), call }),
     );
     a.sent("BYE ");
+}
+
+#[test]
+fn every_message_of_a_leg_is_told_and_one_that_is_withheld_is_told_so() {
+    let (mut store, mut a) = (Store::new(), Node::new(NODE_A, start()));
+    a.switch.trace();
+    a.handle(&mut store, Input::Lease(a.now + LEASE));
+    a.now = a.now + LEASE;
+    a.handle(&mut store, Input::Api(RequestId(1), Command::Dial(Box::new(dial()))));
+    a.handle(&mut store, Input::Lease(a.now + LEASE));
+    a.pass(&mut store, Duration::from_millis(600));
+    let (flow, invite) = a.sent("INVITE ");
+    // A stranger's is nobody's message.
+    let stranger = Flow { remote: "203.0.113.9:5060".parse().unwrap(), ..flow };
+    a.answer(&mut store, stranger, &invite, 180);
+    a.answer(&mut store, flow, &invite, 180);
+    let told: Vec<_> = a.traced.iter().map(|passed| (passed.leg.side, passed.way, passed.remote)).collect();
+    let line = |way| (Side::User, way, flow.remote);
+    assert_eq!(told, [line(Way::Withheld), line(Way::Sent), line(Way::Received)]);
+    assert_eq!(a.traced[1].bytes, invite);
+    assert_eq!(a.traced[2].numbers.connect, Some(number("+14155550100")));
+
+    let mut silent = Node::new(NODE_B, start());
+    silent.handle(&mut store, Input::Api(RequestId(1), Command::Dial(Box::new(dial()))));
+    silent.sent("INVITE ");
+    assert!(silent.traced.is_empty(), "nobody has asked");
 }
