@@ -129,7 +129,7 @@ fn the_page_about_it_names_what_there_is() {
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`')?.0.split_once(" /v1/admin"))
         .map(|(method, path)| (method, path.replace(['{', '}'], "")))
         .collect();
-    assert_eq!(requests.len(), 25);
+    assert_eq!(requests.len(), 26);
     for (method, path) in &requests {
         let answer = desk.ask("wrong", method, path, &[], "");
         assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{method} {path}");
