@@ -246,3 +246,27 @@ fn check(hand: &mut Hand, url: &str, known: Vec<BTreeMap<CallId, Known>>) {
         assert_eq!(hand.count(&told), of(Known::Ended), "{kind}");
     }
 }
+
+/// Whoever takes a call up believes that what was durable seconds before the process died was acknowledged. What was
+/// answered late was durable for as long as that, and heard by nobody.
+#[test]
+fn what_was_answered_late_says_nothing_of_how_long_the_process_lived_with_it() {
+    let postgres = Postgres::start("late");
+    let url = postgres.database("late");
+    let mut desk = Desk::open_url(&url, "a", wide(), || ()).unwrap();
+    let call = desk.admit();
+    postgres.crash();
+    let asked = now();
+    desk.submit(step(&call, Step::Keep));
+    std::thread::sleep(Duration::from_secs(3));
+    postgres.up();
+    assert_eq!(desk.wait(), Committed::Done);
+    // Beats and further commits move nothing yet.
+    std::thread::sleep(Duration::from_millis(1_500));
+    desk.admit();
+    drop(desk);
+    let desk = Desk::open_url(&url, "a", wide(), || ()).unwrap();
+    let found = desk.recovered.calls.iter().find(|found| found.call == call.call).expect("it is found");
+    let late = found.last_alive.map(|at| at.since(asked));
+    assert!(late.is_some_and(|late| late < Duration::from_millis(500)), "{late:?}");
+}

@@ -49,6 +49,8 @@ pub(super) struct Work<'a> {
     /// The number of this transaction among the node's.
     pub number: i64,
     pub now: Timestamp,
+    /// Up to when this node may be said to live, once this is written.
+    pub alive: Timestamp,
 }
 
 /// Whether somebody goes by what a commit asks for already.
@@ -193,10 +195,10 @@ impl Books {
         let keys = work.commits.iter().filter_map(|(commit, _)| commit.idempotency.as_ref());
         let keys: Vec<_> = keys.chain(work.answers.iter().map(|(answer, _)| *answer)).map(|k| k.key.to_vec()).collect();
         let digests: Vec<_> = work.commits.iter().filter_map(|(commit, _)| used_token(commit)).collect();
-        let now = micros(work.now);
+        let alive = micros(work.alive);
         let mut parts = vec![
             Part::new("BEGIN", &[]),
-            Part::new(batch::STILL_OURS, &[&node.id, &node.epoch, &work.number, &now]),
+            Part::new(batch::STILL_OURS, &[&node.id, &node.epoch, &work.number, &alive]),
             Part::new(tenancy::VERSION, &[]),
             Part::new(
                 "SELECT id, version FROM organization WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",

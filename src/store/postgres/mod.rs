@@ -119,6 +119,7 @@ impl PostgresStore {
             owed: Owed::default(),
             doubt: None,
             last_beat: None,
+            late: None,
             last_look: Instant::now(),
             forgotten: Vec::new(),
             closed: Arc::clone(&closed),

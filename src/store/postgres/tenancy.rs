@@ -10,7 +10,7 @@ use tokio_postgres::Row as Found;
 
 use super::books::{Books, Failed};
 use super::link::{Link, LinkError, Part};
-use super::writer::{Order, Writer};
+use super::writer::{Order, Writer, known_alive};
 use super::{PostgresStore, answers, batch, micros, recover, timestamp};
 use crate::model::OrganizationId;
 use crate::store::engine::{StoreError, wall_clock};
@@ -62,7 +62,8 @@ impl Writer {
     }
 
     fn try_change(&self, link: &mut Link, number: i64, order: &ChangeOrder) -> Result<Outcome, Failed> {
-        let began = batch::begin(link, &self.node, number, wall_clock()).map_err(Failed::before_commit)?;
+        let began = batch::begin(link, &self.node, number, known_alive(self.late, wall_clock()))
+            .map_err(Failed::before_commit)?;
         if !began {
             return Err(Failed::Fenced);
         }

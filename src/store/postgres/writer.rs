@@ -75,6 +75,9 @@ pub(super) struct Writer {
     /// Of which nobody knows whether they are written, with what became of them if they are.
     pub doubt: Option<Doubt>,
     pub last_beat: Option<Instant>,
+    /// What was answered late, and until when that may not have been heard everywhere: until then this process is known
+    /// to live only up to the moment at which it was handed in.
+    pub late: Late,
     /// At what other nodes may have changed.
     pub last_look: Instant,
     pub forgotten: Vec<CallId>,
@@ -89,6 +92,20 @@ pub(super) struct Doubt {
     pub number: i64,
     pub group: Group,
     pub written: Written,
+}
+
+/// See [`Writer::late`].
+pub(super) type Late = Option<(Timestamp, Instant)>;
+
+/// An answer that took no longer says when it was heard.
+const PROMPT: Duration = Duration::from_secs(1);
+/// After so long an answer was heard, and what it allows was done.
+const HEARD: Duration = Duration::from_secs(5);
+
+/// Up to when this process may be said to live. Whoever takes its calls up believes that what was durable well before was
+/// acknowledged; of what was answered late, because the database was away, that is not so yet.
+pub(super) fn known_alive(late: Late, now: Timestamp) -> Timestamp {
+    late.filter(|(_, until)| Instant::now() < *until).map_or(now, |(handed_in, _)| handed_in.min(now))
 }
 
 /// Takes what became of each commit of a transaction.
@@ -142,12 +159,19 @@ impl Group {
         self.steps.iter().map(|step| step.commit.organization.clone()).collect()
     }
 
-    fn work(&self, number: i64) -> Work<'_> {
+    /// When the first of its commits was handed in.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.steps.iter().map(|step| step.commit.at).min()
+    }
+
+    fn work(&self, number: i64, late: Late) -> Work<'_> {
+        let now = wall_clock();
         Work {
             commits: self.steps.iter().map(|step| (&*step.commit, step.promise())).collect(),
             answers: self.answers.iter().map(|(answer, now, _)| (&**answer, *now)).collect(),
             number,
-            now: wall_clock(),
+            now,
+            alive: self.oldest().map_or(now, |oldest| oldest.min(now)).min(known_alive(late, now)),
         }
     }
 
@@ -239,7 +263,7 @@ impl Writer {
         let Some(link) = self.link.as_mut().filter(|_| !self.fenced) else { return self.away(group) };
         let began = Instant::now();
         self.number += 1;
-        let written = self.books.carry_out(link, &self.node, &group.work(self.number));
+        let written = self.books.carry_out(link, &self.node, &group.work(self.number, self.late));
         histogram!("revbridge_transaction_seconds").record(began.elapsed());
         histogram!("revbridge_commit_group_size").record(group.steps.len() as f64);
         match written {
@@ -263,7 +287,11 @@ impl Writer {
         }
     }
 
-    pub(super) fn tell(&self, group: Group, (committed, stand): Written) {
+    pub(super) fn tell(&mut self, group: Group, (committed, stand): Written) {
+        let oldest = group.oldest().filter(|oldest| wall_clock().since(*oldest) > PROMPT);
+        if let Some(oldest) = oldest {
+            self.late = Some((oldest, Instant::now() + HEARD));
+        }
         self.orders.written(committed.iter().filter(|committed| committed.is_durable()).count());
         let told = group.steps.iter().zip(committed);
         (self.answer)(told.filter_map(|(step, committed)| Some((step.id?, committed))).collect());
@@ -311,7 +339,7 @@ impl Writer {
     fn alone(&mut self, group: Group) {
         let Some(link) = self.link.as_mut().filter(|_| !self.fenced) else { return self.away(group) };
         self.number += 1;
-        match self.books.carry_out(link, &self.node, &group.work(self.number)) {
+        match self.books.carry_out(link, &self.node, &group.work(self.number, self.late)) {
             Ok(written) => self.tell(group, written),
             Err(Failed::Refused(error)) => {
                 self.books.doubt(&group.organizations());
@@ -353,7 +381,7 @@ impl Writer {
         self.last_beat = Some(Instant::now());
         let Some(link) = self.link.as_mut() else { return };
         let now = wall_clock();
-        let done = batch::alive(link, &self.node, now).and_then(|ours| {
+        let done = batch::alive(link, &self.node, known_alive(self.late, now)).and_then(|ours| {
             batch::forget(link, &self.forgotten)?;
             retention::purge(link, &self.retention, now)?;
             Ok(ours)
@@ -371,7 +399,7 @@ impl Writer {
             return false;
         }
         let Some(link) = self.link.as_mut() else { return false };
-        match batch::alive(link, &self.node, wall_clock()) {
+        match batch::alive(link, &self.node, known_alive(self.late, wall_clock())) {
             Ok(true) => true,
             Ok(false) => {
                 self.fence();

@@ -333,7 +333,10 @@ impl Writer {
             forget(db, forgotten)?;
             let now = wall_clock();
             statements::sum_up(db)?;
-            db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(now)])?;
+            // What is in this very transaction nobody has heard of yet.
+            let oldest = group.commits.iter().map(|(_, commit)| commit.at).min();
+            let alive = oldest.map_or(now, |oldest| oldest.min(now));
+            db.prepare_cached("UPDATE alive SET at = ?")?.execute([micros(alive)])?;
             *more = retention::purge(db, retention, now)?;
             deliveries::bury(db, now)?;
             deliveries::purge(db, now)?;
