@@ -44,6 +44,7 @@ fn naptr_names_the_transport_and_srv_the_hosts_in_their_order() {
         "naptr-record=carrier.test,20,10,S,SIP+D2U,,_sip._udp.carrier.test\n\
          naptr-record=carrier.test,10,10,S,SIP+D2T,,_sip._tcp.carrier.test\n\
          naptr-record=carrier.test,5,10,S,SIPS+D2T,,_sips._tcp.carrier.test\n\
+         srv-host=_sip._tcp.carrier.test,not-to-be-asked.example,5060,0,10\n\
          srv-host=_sip._tcp.carrier.test,b.carrier.test,5060,2,10\n\
          srv-host=_sip._tcp.carrier.test,a.carrier.test,5060,1,10\n\
          srv-host=_sip._udp.carrier.test,b.carrier.test,5060,1,10\n\
@@ -51,7 +52,7 @@ fn naptr_names_the_transport_and_srv_the_hosts_in_their_order() {
          host-record=a.carrier.test,{first}\nhost-record=b.carrier.test,{second}\n"
     );
     let (settings, _dns) = named(&lab, "sip:carrier.test", &records);
-    // No listener is on TLS, so that service is none for us.
+    // No listener is on TLS, so that service is none for us; and one host that cannot be resolved hides no other.
     let settings = Settings { destination_transport: "tcp", ..settings };
     let user = Handset::new(lab.user(), Habit::ANSWERS);
     let socket = Socket::tcp(second, 5060);

@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: the choice (`sip::route`), DNSSEC, and any name that a peer has said.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -119,17 +120,40 @@ struct Asker {
 struct Found {
     targets: Vec<Target>,
     until: Instant,
+    /// A question of several that was not answered: it hides nothing that the others have found, and is asked again soon.
+    failed: Option<NetError>,
 }
 
 impl Found {
     fn nothing() -> Self {
-        Self { targets: Vec::new(), until: Instant::now() + MOST }
+        Self { targets: Vec::new(), until: Instant::now() + MOST, failed: None }
     }
 
-    fn add(&mut self, other: Found, raise: u32) {
-        let raised = other.targets.into_iter().map(|t| Target { priority: t.priority.saturating_add(raise), ..t });
-        self.targets.extend(raised);
-        self.until = self.until.min(other.until);
+    fn good_until(until: Instant) -> Self {
+        Self { until, ..Self::nothing() }
+    }
+
+    fn add(&mut self, other: Result<Found, NetError>, raise: u32) {
+        match other {
+            Ok(other) => {
+                let raised = |t: Target| Target { priority: t.priority.saturating_add(raise), ..t };
+                self.targets.extend(other.targets.into_iter().map(raised));
+                self.until = self.until.min(other.until);
+                self.failed = self.failed.take().or(other.failed);
+            }
+            Err(error) => self.failed = Some(error),
+        }
+        if self.failed.is_some() {
+            self.until = self.until.min(Instant::now() + AGAIN_AT_MOST);
+        }
+    }
+
+    /// What there is, or why there is nothing.
+    fn or_error(self) -> Result<Self, NetError> {
+        match self.failed {
+            Some(error) if self.targets.is_empty() => Err(error),
+            failed => Ok(Self { failed, ..self }),
+        }
     }
 }
 
@@ -141,6 +165,8 @@ impl Asker {
                 Ok(found) if !found.targets.is_empty() => {
                     again = AGAIN;
                     let mut targets = found.targets;
+                    // Servers rotate their answers; ours has one order, and loses its last ones if it is too long.
+                    targets.sort_by_key(|t| (t.priority, Reverse(t.weight), t.transport, t.address));
                     targets.truncate(MAX_TARGETS);
                     if last.as_ref() != Some(&targets) {
                         info!(trunk = &*self.trunk.name, host = &*self.name.host, targets = %shown(&targets), "trunk found");
@@ -193,10 +219,11 @@ impl Asker {
             })
             .collect();
         services.sort();
-        let mut found = Found { until: answer.valid_until(), ..Found::nothing() };
+        let mut found = Found::good_until(answer.valid_until());
         for (rank, (_, _, transport, name)) in (0..).zip(services) {
-            found.add(self.srv(&name, transport).await?, rank * SRV_PRIORITIES);
+            found.add(self.srv(&name, transport).await, rank * SRV_PRIORITIES);
         }
+        let found = found.or_error()?;
         if found.targets.is_empty() { self.by_srv().await } else { Ok(found) }
     }
 
@@ -204,8 +231,9 @@ impl Asker {
     async fn by_srv(&self) -> Result<Found, NetError> {
         let mut found = Found::nothing();
         for (rank, transport) in (0..).zip(Transport::ALL).filter(|(_, transport)| self.listens(*transport)) {
-            found.add(self.srv(&srv_name(&self.name.host, transport), transport).await?, rank * SRV_PRIORITIES);
+            found.add(self.srv(&srv_name(&self.name.host, transport), transport).await, rank * SRV_PRIORITIES);
         }
+        let found = found.or_error()?;
         let transport = Transport::ALL.into_iter().find(|t| self.listens(*t)).unwrap_or(Transport::Udp);
         self.or_addresses(found, transport).await
     }
@@ -219,10 +247,8 @@ impl Asker {
     }
 
     async fn srv(&self, name: &str, transport: Transport) -> Result<Found, NetError> {
-        let mut found = Found::nothing();
-        let Some(answer) = self.lookup(name, RecordType::SRV).await? else { return Ok(found) };
-        found.until = answer.valid_until();
-        let mut last = None;
+        let Some(answer) = self.lookup(name, RecordType::SRV).await? else { return Ok(Found::nothing()) };
+        let mut found = Found::good_until(answer.valid_until());
         for record in answer.answers() {
             let RData::SRV(srv) = &record.data else { continue };
             // RFC 2782: a single dot says that the service is not there.
@@ -230,16 +256,10 @@ impl Asker {
                 continue;
             }
             let target = srv.target.to_string();
-            match self.addresses(&target, transport, srv.port, srv.priority.into(), srv.weight).await {
-                Ok(more) => found.add(more, 0),
-                // One host whose name does not resolve must not hide the others.
-                Err(error) => last = Some(error),
-            }
+            let hosts = self.addresses(&target, transport, srv.port, srv.priority.into(), srv.weight).await;
+            found.add(hosts, 0);
         }
-        match last {
-            Some(error) if found.targets.is_empty() => Err(error),
-            Some(_) | None => Ok(found),
-        }
+        found.or_error()
     }
 
     async fn addresses(
@@ -255,7 +275,14 @@ impl Asker {
             if !self.listeners.iter().any(|l| l.transport == transport && l.local.is_ipv4() == v4) {
                 continue;
             }
-            let Some(answer) = self.lookup(host, kind).await? else { continue };
+            let answer = match self.lookup(host, kind).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => continue,
+                Err(error) => {
+                    found.add(Err(error), 0);
+                    continue;
+                }
+            };
             let address = |data: &RData| match data {
                 RData::A(a) => Some(IpAddr::from(a.0)),
                 RData::AAAA(aaaa) => Some(IpAddr::from(aaaa.0)),
@@ -267,7 +294,10 @@ impl Asker {
             found.targets.extend(addresses.map(target));
             found.until = found.until.min(answer.valid_until());
         }
-        Ok(found)
+        // RFC 2782: the weight is the host's, however many addresses it has.
+        let addresses = u16::try_from(found.targets.len()).unwrap_or(u16::MAX).max(1);
+        found.targets.iter_mut().for_each(|target| target.weight /= addresses);
+        found.or_error()
     }
 
     /// `None` when the DNS says that there is no such record.
