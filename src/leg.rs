@@ -37,17 +37,19 @@ pub enum LegCommand {
 pub enum LegEvent {
     /// A provisional answer above 100. `early` tells forked early dialogs apart (RFC 3261 §12.1).
     Progress { status: u16, early: u32, sdp: Option<Description> },
-    /// The first 2xx. It is not acknowledged until [`LegCommand::Ack`].
-    Answered { sdp: Option<Description> },
+    /// The first 2xx. It is not acknowledged until [`LegCommand::Ack`]. `early`: its early dialog, where one was told.
+    Answered { early: Option<u32>, sdp: Option<Description> },
     /// A final answer of 300 or more. The leg is over.
     Refused { status: u16, q850: Option<u8> },
     /// The INVITE reached nobody, for a reason of its trunk's, and another trunk takes the number: the leg may be prepared
     /// and invited again. What still comes of this INVITE is taken down.
     Unreached(Failure),
-    /// The peer wants to change the session; `None` when it asks us to offer (RFC 3264 §5).
-    Offer(Option<Description>),
-    /// The answer, in the ACK, to the offer that we made in a 2xx (RFC 3261 §13.2.1).
-    AnswerInAck(Description),
+    /// The peer wants to change the session, by `None` when it asks us to offer (RFC 3264 §5); `early`: that of an early
+    /// dialog (RFC 3311 §5.1).
+    Offer { early: Option<u32>, sdp: Option<Description> },
+    /// The answer to the offer that we made after the INVITE: in the ACK of our 2xx (RFC 3261 §13.2.1), or in the 2xx to
+    /// our re-INVITE.
+    LateAnswer(Description),
     /// A digit by SIP INFO (`application/dtmf-relay`, `application/dtmf`).
     Digit(char),
     /// The peer hung up. The leg is over.
@@ -84,6 +86,8 @@ pub enum Loss {
     Certificate,
     /// Our 2xx to the peer's re-INVITE was not acknowledged within 64·T1 (RFC 3261 §14.2).
     NoAck,
+    /// Nobody has refreshed the session in time (RFC 4028 §10).
+    Expired,
     /// The outgoing guard stopped a request of this leg.
     MaskingGuard,
     /// No credentials for the challenge, or they were refused.

@@ -15,8 +15,8 @@ impl Call {
             LegEvent::Refused { status, q850 } => self.end(now, End::refused(side, status, q850), out),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
-            | LegEvent::Offer(_)
-            | LegEvent::AnswerInAck(_)
+            | LegEvent::Offer { .. }
+            | LegEvent::LateAnswer(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Unreached(_)

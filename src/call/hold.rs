@@ -7,14 +7,21 @@ use super::state::State;
 use super::{Call, CallAction};
 use crate::leg::LegCommand;
 use crate::media::MediaCommand;
-use crate::model::Side;
-use crate::sdp::{self, Codec, Description};
+use crate::model::{Side, Timestamp};
+use crate::sdp::{self, Agreed, Codec, Description};
 
 /// What we speak, in the order in which we offer it.
 pub(super) const OUR_CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent];
 
 impl Call {
-    pub(super) fn peer_offers(&mut self, side: Side, offer: Option<Description>, out: &mut Vec<CallAction>) {
+    pub(super) fn peer_offers(
+        &mut self,
+        now: Timestamp,
+        side: Side,
+        early: Option<u32>,
+        offer: Option<Description>,
+        out: &mut Vec<CallAction>,
+    ) {
         if let State::Ending(_) = self.state {
             return out.push(CallAction::Leg(side, LegCommand::RefuseOffer));
         }
@@ -33,8 +40,12 @@ impl Call {
             Err(_) => out.push(CallAction::Leg(side, LegCommand::RefuseOffer)),
             Ok((answer, agreed)) => {
                 party.local = local;
+                out.push(CallAction::Leg(side, LegCommand::Answer(answer.clone())));
+                if let Some(early) = early {
+                    return self.early_change(now, side, early, agreed, out);
+                }
+                party.offered = Some(Box::new(answer));
                 party.agreed = Some(agreed.clone());
-                out.push(CallAction::Leg(side, LegCommand::Answer(answer)));
                 out.push(CallAction::Media(side, MediaCommand::Remote(agreed)));
                 self.replay(out);
             }
@@ -46,6 +57,16 @@ impl Call {
         self.party_mut(side).agreed = Some(agreed.clone());
         out.push(CallAction::Media(side, MediaCommand::Remote(agreed)));
         self.replay(out);
+    }
+
+    /// A party that rings still (RFC 3311 §5.1). Other forks still answer what the INVITE has offered.
+    fn early_change(&mut self, now: Timestamp, side: Side, early: u32, agreed: Agreed, out: &mut Vec<CallAction>) {
+        match (side, &self.state) {
+            (Side::Destination, State::CallingDestination(_)) => self.early_media(now, early, agreed, out),
+            (Side::User | Side::Destination, _) => {
+                self.party_mut(side).hear_early(early, &agreed);
+            }
+        }
     }
 
     /// What each hears follows who is on hold, once they are joined.

@@ -302,8 +302,8 @@ impl Call {
         self.party_mut(side).hear(now, &event);
         match event {
             // In-dialog changes of one leg's session concern that leg alone, in every state.
-            LegEvent::Offer(offer) => self.peer_offers(side, offer, out),
-            LegEvent::AnswerInAck(answer) => self.peer_answers_late(side, &answer, out),
+            LegEvent::Offer { early, sdp } => self.peer_offers(now, side, early, sdp, out),
+            LegEvent::LateAnswer(answer) => self.peer_answers_late(side, &answer, out),
             LegEvent::Stray { known } => self.stray(side, known, out),
             event => match &self.state {
                 State::Committing(_) => self.committing_leg(now, side, event, out),

@@ -31,8 +31,8 @@ pub(super) struct Party {
     pub offered: Option<Box<Description>>,
     /// What the INVITE's offer and its answer, or the last change, came to.
     pub agreed: Option<Agreed>,
-    /// The early dialog whose media is heard, before the answer.
-    pub early: Option<(u32, Agreed)>,
+    /// What early dialogs have come to, before the answer; the last is the one whose media is heard.
+    pub early: Vec<(u32, Agreed)>,
     pub media_open: bool,
     pub stats: Option<LegStats>,
     pub meter: Meter,
@@ -57,7 +57,7 @@ impl Party {
             secret: plan.secret,
             offered: None,
             agreed: None,
-            early: None,
+            early: Vec::new(),
             media_open: false,
             stats: None,
             meter: Meter::default(),
@@ -92,8 +92,8 @@ impl Party {
                 self.move_to(now, Phase::Over);
             }
             LegEvent::Progress { .. }
-            | LegEvent::Offer(_)
-            | LegEvent::AnswerInAck(_)
+            | LegEvent::Offer { .. }
+            | LegEvent::LateAnswer(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_) => {}
         }
@@ -109,6 +109,24 @@ impl Party {
     /// The peer's answer to our offer; `None` when it leaves nothing to talk with.
     pub fn read_answer(&self, answer: Option<&Description>) -> Option<Agreed> {
         sdp::accept_answer(self.offered.as_deref()?, answer?).ok()
+    }
+
+    /// An early dialog has described itself: `true` where that is news.
+    pub fn hear_early(&mut self, early: u32, agreed: &Agreed) -> bool {
+        if self.early.last().is_some_and(|last| *last == (early, agreed.clone())) {
+            return false;
+        }
+        self.early.retain(|(known, _)| *known != early);
+        self.early.push((early, agreed.clone()));
+        true
+    }
+
+    /// What the answer comes to. A 2xx without a description confirms the one of its provisional response (RFC 3261
+    /// §13.2.1).
+    pub fn answered(&mut self, early: Option<u32>, answer: Option<&Description>) -> Option<Agreed> {
+        let described = std::mem::take(&mut self.early);
+        let before = || described.into_iter().find(|(known, _)| Some(*known) == early).map(|(_, agreed)| agreed);
+        self.read_answer(answer).or_else(before)
     }
 
     /// What this party accepted: all that the other one is offered, so that joining them needs no

@@ -11,7 +11,7 @@ use crate::guardrails::{Grant, Permit};
 use crate::leg::{Cause, LegCommand, LegEvent};
 use crate::media::{MediaCommand, Source};
 use crate::model::{Confirm, EndReason, EndedBy, Side, Status, Timestamp};
-use crate::sdp::{self, Description};
+use crate::sdp::{self, Agreed, Description};
 use crate::store::{Committed, Step};
 
 /// An admission that was decided this much later rings nobody: the store was lost while it committed, and has been
@@ -145,8 +145,8 @@ impl Call {
             LegEvent::Unreached(failure) => End::unreached(side, failure),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
-            | LegEvent::Offer(_)
-            | LegEvent::AnswerInAck(_)
+            | LegEvent::Offer { .. }
+            | LegEvent::LateAnswer(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => return,
@@ -159,24 +159,35 @@ impl Call {
             return;
         }
         match event {
-            LegEvent::Answered { sdp } => self.user_answered(now, sdp, out),
+            LegEvent::Answered { early, sdp } => self.user_answered(now, early, sdp, out),
+            // A's own early media is not wanted, for nobody is there to hear it; but it may be the answer.
+            LegEvent::Progress { early, sdp: Some(sdp), .. } => {
+                if let Some(agreed) = self.user.read_answer(Some(&sdp)) {
+                    self.user.hear_early(early, &agreed);
+                }
+            }
             LegEvent::Refused { status, q850 } => self.end(now, End::refused(side, status, q850), out),
             LegEvent::Lost(loss) => self.end(now, End::lost(side, loss, true), out),
             LegEvent::Unreached(_) => self.try_elsewhere(side, out),
             LegEvent::Hangup(_) => self.end(now, End::hung_up(side, false), out),
-            // A's own early media is not wanted: nobody is there to hear it.
             LegEvent::Progress { .. }
-            | LegEvent::Offer(_)
-            | LegEvent::AnswerInAck(_)
+            | LegEvent::Offer { .. }
+            | LegEvent::LateAnswer(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => {}
         }
     }
 
-    fn user_answered(&mut self, now: Timestamp, answer: Option<Description>, out: &mut Vec<CallAction>) {
+    fn user_answered(
+        &mut self,
+        now: Timestamp,
+        early: Option<u32>,
+        answer: Option<Description>,
+        out: &mut Vec<CallAction>,
+    ) {
         self.stage_began = now;
-        let Some(agreed) = self.user.read_answer(answer.as_ref()) else {
+        let Some(agreed) = self.user.answered(early, answer.as_ref()) else {
             return self.end(now, End::no_common_codec(), out);
         };
         self.user.agreed = Some(agreed);
@@ -280,8 +291,8 @@ impl Call {
             LegEvent::Unreached(failure) => self.end(now, End::unreached(side, failure), out),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
-            | LegEvent::Offer(_)
-            | LegEvent::AnswerInAck(_)
+            | LegEvent::Offer { .. }
+            | LegEvent::LateAnswer(_)
             | LegEvent::Stray { .. }
             | LegEvent::Digit(_)
             | LegEvent::Gone => {}
@@ -309,9 +320,13 @@ impl Call {
     ) {
         match (side, event) {
             (Side::Destination, LegEvent::Progress { early, sdp: Some(sdp), .. }) => {
-                self.early_media(now, early, &sdp, out);
+                if let Some(agreed) = self.destination.read_answer(Some(&sdp)) {
+                    self.early_media(now, early, agreed, out);
+                }
             }
-            (Side::Destination, LegEvent::Answered { sdp }) => self.destination_answered(now, sdp, out),
+            (Side::Destination, LegEvent::Answered { early, sdp }) => {
+                self.destination_answered(now, early, sdp, out);
+            },
             (Side::Destination, LegEvent::Refused { status, q850 }) => {
                 self.fail(now, End::refused(side, status, q850), out);
             }
@@ -329,8 +344,8 @@ impl Call {
                 | LegEvent::Answered { .. }
                 | LegEvent::Refused { .. }
                 | LegEvent::Unreached(_)
-                | LegEvent::Offer(_)
-                | LegEvent::AnswerInAck(_)
+                | LegEvent::Offer { .. }
+                | LegEvent::LateAnswer(_)
                 | LegEvent::Stray { .. }
                 | LegEvent::Digit(_)
                 | LegEvent::Gone,
@@ -340,22 +355,24 @@ impl Call {
 
     /// Real early media replaces the ringback; with several early dialogs the last one to describe
     /// itself is heard.
-    fn early_media(&mut self, now: Timestamp, early: u32, answer: &Description, out: &mut Vec<CallAction>) {
-        let Some(agreed) = self.destination.read_answer(Some(answer)) else { return };
-        if self.destination.early.as_ref() == Some(&(early, agreed.clone())) {
+    pub(super) fn early_media(&mut self, now: Timestamp, early: u32, agreed: Agreed, out: &mut Vec<CallAction>) {
+        if !self.destination.hear_early(early, &agreed) {
             return;
         }
-        self.destination.early = Some((early, agreed.clone()));
         out.push(CallAction::Media(Side::Destination, MediaCommand::Remote(agreed)));
         self.play(Side::User, Source::Peer, out);
         self.tell_state(now, BrowserState::EarlyMedia, out);
     }
 
-    fn destination_answered(&mut self, now: Timestamp, answer: Option<Description>, out: &mut Vec<CallAction>) {
+    fn destination_answered(
+        &mut self,
+        now: Timestamp,
+        early: Option<u32>,
+        answer: Option<Description>,
+        out: &mut Vec<CallAction>,
+    ) {
         self.stage_began = now;
-        // A 2xx without a description confirms the one of its provisional (RFC 3261 §13.2.1).
-        let early = self.destination.early.take().map(|(_, agreed)| agreed);
-        let Some(agreed) = self.destination.read_answer(answer.as_ref()).or(early) else {
+        let Some(agreed) = self.destination.answered(early, answer.as_ref()) else {
             return self.fail(now, End::no_common_codec(), out);
         };
         self.destination.agreed = Some(agreed);
@@ -420,8 +437,8 @@ impl Call {
                 | LegEvent::Answered { .. }
                 | LegEvent::Refused { .. }
                 | LegEvent::Unreached(_)
-                | LegEvent::Offer(_)
-                | LegEvent::AnswerInAck(_)
+                | LegEvent::Offer { .. }
+                | LegEvent::LateAnswer(_)
                 | LegEvent::Stray { .. }
                 | LegEvent::Digit(_)
                 | LegEvent::Hangup(_)

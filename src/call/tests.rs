@@ -217,7 +217,7 @@ impl Bench {
 
     fn answers(&mut self, side: Side) {
         let sdp = self.answer(side, &[Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent]);
-        self.leg(side, LegEvent::Answered { sdp });
+        self.leg(side, LegEvent::Answered { early: None, sdp });
     }
 
     fn bridged(limit: i64) -> Self {
@@ -270,7 +270,7 @@ fn the_second_leg_is_offered_only_what_the_first_accepted() {
     let mut b = Bench::new(Confirm::None, 10_000_000);
     b.durable();
     let sdp = b.answer(Side::User, &[Codec::Pcma]);
-    b.leg(Side::User, LegEvent::Answered { sdp });
+    b.leg(Side::User, LegEvent::Answered { early: None, sdp });
     b.durable();
     let offered = b.call.destination.offered.as_ref().unwrap();
     assert_eq!(offered.media[0].formats.iter().map(|f| f.codec).collect::<Vec<_>>(), [Codec::Pcma]);
@@ -489,10 +489,10 @@ fn hold_moves_only_the_leg_that_asked_for_it() {
     let mut b = Bench::bridged(10_000_000);
     let mut offer = b.answer(Side::Destination, &[Codec::Pcmu]).unwrap();
     offer.media[0].direction = Direction::SendOnly;
-    b.leg(Side::Destination, LegEvent::Offer(Some(offer.clone())));
+    b.leg(Side::Destination, LegEvent::Offer { early: None, sdp: Some(offer.clone()) });
     assert_eq!(b.said(), ["B answer RecvOnly", "A hears Hold", "B hears Peer"]);
     offer.media[0].direction = Direction::SendRecv;
-    b.leg(Side::Destination, LegEvent::Offer(Some(offer)));
+    b.leg(Side::Destination, LegEvent::Offer { early: None, sdp: Some(offer) });
     assert_eq!(b.said(), ["B answer SendRecv", "A hears Peer", "B hears Peer"]);
 }
 
@@ -508,7 +508,7 @@ fn early_media_of_the_last_dialog_to_describe_itself_replaces_the_ringback() {
     let sdp = b.answer(Side::Destination, &[Codec::Pcmu]);
     b.leg(Side::Destination, LegEvent::Progress { status: 183, early: 1, sdp: sdp.clone() });
     assert_eq!(b.said(), ["A hears Peer"]);
-    b.leg(Side::Destination, LegEvent::Answered { sdp: None });
+    b.leg(Side::Destination, LegEvent::Answered { early: Some(1), sdp: None });
     b.durable();
     assert_eq!(b.said(), ["commit Barrier", "B ack", "A hears Peer", "B hears Peer"], "the early answer counts");
 }

@@ -133,6 +133,11 @@ pub const TRUNK_PING_BOUND: RangeInclusive<u64> = 0..=3_600;
 /// What most registrars grant. Shorter ones are for NATs, longer ones for nobody: who forgets us is noticed that late.
 pub const REGISTER: u64 = 3_600;
 pub const REGISTER_BOUND: RangeInclusive<u64> = 60..=86_400;
+/// RFC 4028 §4 recommends it.
+pub const SESSION_EXPIRES: u32 = 1_800;
+/// RFC 4028 §5: not below 90; 0 asks for none.
+pub const SESSION_EXPIRES_LEAST: u64 = 90;
+pub const SESSION_EXPIRES_BOUND: RangeInclusive<u64> = 0..=86_400;
 pub const TRUNK_PRIORITY: u16 = 10;
 pub const TRUNK_WEIGHT: u16 = 10;
 /// As of SRV records (RFC 2782).

@@ -341,6 +341,10 @@ pub struct Trunk {
     pub ping: Option<Duration>,
     /// For how long it is asked to know where we are (RFC 3261 §10); `None` for one that does not ask for that.
     pub register: Option<Duration>,
+    /// Whether its provisional responses may be reliable (RFC 3262).
+    pub reliable_provisionals: bool,
+    /// Seconds after which a session that nobody refreshes ends, as it is asked for (RFC 4028); `None` asks for none.
+    pub session_expires: Option<u32>,
     pub codecs: Vec<crate::sdp::Codec>,
 }
 
@@ -370,6 +374,8 @@ impl Trunk {
             max_calls_per_second: None,
             ping: None,
             register: None,
+            reliable_provisionals: true,
+            session_expires: Some(bounds::SESSION_EXPIRES),
             codecs: vec![crate::sdp::Codec::Pcmu, crate::sdp::Codec::Pcma],
         }
     }

@@ -31,6 +31,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
         if register && credentials.is_none() {
             s.wrong(s.at, "register", "needs username, password and realm; a registrar knows us by them");
         }
+        let session_expires = session_expires(s);
+        let reliable_provisionals = s.flag("reliable_provisionals").unwrap_or(true);
         let priority = s.whole("priority", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_PRIORITY.into());
         let weight = s.whole("weight", &bounds::TRUNK_ORDER_BOUND).unwrap_or(bounds::TRUNK_WEIGHT.into());
         let trusted = s.flag("trusted").unwrap_or(false);
@@ -63,6 +65,8 @@ pub(super) fn trunks(root: &mut Section<'_, '_>) -> Vec<At<Trunk>> {
                 max_calls,
                 max_calls_per_second,
                 register: register.then_some(expires),
+                reliable_provisionals,
+                session_expires,
                 ping: (!ping.is_zero()).then_some(ping),
                 codecs,
             },
@@ -85,6 +89,16 @@ fn credentials(s: &mut Section<'_, '_>) -> Option<Credentials> {
     };
     let (username, password, realm) = (part("username"), part("password"), part("realm"));
     Some(Credentials { username: username?.value, password: password?.value, realm: realm?.value })
+}
+
+/// `None` asks for no session timer.
+fn session_expires(s: &mut Section<'_, '_>) -> Option<u32> {
+    const KEY: &str = "session_expires_seconds";
+    let seconds = s.whole(KEY, &bounds::SESSION_EXPIRES_BOUND).unwrap_or(bounds::SESSION_EXPIRES.into());
+    if (1..bounds::SESSION_EXPIRES_LEAST).contains(&seconds) {
+        s.wrong(s.at, KEY, "expected 0 or at least 90: no session may expire faster (RFC 4028 §5)");
+    }
+    u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)
 }
 
 fn privacy(text: &str) -> Result<Privacy, &'static str> {

@@ -24,7 +24,7 @@ use super::noise::Strangers;
 use super::ping::Ping;
 use super::register::{Answer, Registration};
 use super::route::{Candidate, Target, Trunks, listener_for, tried_of};
-use super::wire::{HeaderName, Host, Message, Method, StartLine};
+use super::wire::{Host, Message, Method, StartLine};
 use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{Failure, LegCommand, LegEvent, Loss};
@@ -489,13 +489,13 @@ impl Endpoint {
                 let from = out.len();
                 let mut cx = self.config.context(now, out);
                 attempts.act(attempt, &mut cx, |leg, cx| leg.response(message, status, cx));
-                self.settle(now, id, retry_after(message), from, out);
+                self.settle(now, id, super::reply::retry_after(message), from, out);
             }
             Some(Owner::Ping(index)) => {
                 self.ping(index, out, |ping, _, _| ping.response(now, flow, message, status));
             }
             Some(Owner::Registration(index)) => {
-                let answer = Answer { flow, message, status, retry_after: retry_after(message) };
+                let answer = Answer { flow, message, status, retry_after: super::reply::retry_after(message) };
                 self.registration(index, out, |registration, product, out| {
                     registration.response(now, answer, product, out);
                 });
@@ -595,25 +595,18 @@ fn failure_of_trunk(event: &LegEvent) -> Option<Failure> {
     match event {
         LegEvent::Refused { status: 503, q850 } => Some(Failure::Refused { status: 503, q850: *q850 }),
         LegEvent::Lost(loss @ (Loss::Timeout | Loss::Transport | Loss::Certificate)) => Some(Failure::Lost(*loss)),
-        LegEvent::Lost(Loss::Dialog | Loss::NoAck | Loss::MaskingGuard | Loss::Unauthorized)
+        LegEvent::Lost(Loss::Dialog | Loss::NoAck | Loss::Expired | Loss::MaskingGuard | Loss::Unauthorized)
         | LegEvent::Refused { .. }
         | LegEvent::Progress { .. }
         | LegEvent::Answered { .. }
         | LegEvent::Unreached(_)
-        | LegEvent::Offer(_)
-        | LegEvent::AnswerInAck(_)
+        | LegEvent::Offer { .. }
+        | LegEvent::LateAnswer(_)
         | LegEvent::Digit(_)
         | LegEvent::Hangup(_)
         | LegEvent::Stray { .. }
         | LegEvent::Gone => None,
     }
-}
-
-/// RFC 3261 §20.33: seconds, and perhaps a comment or parameters.
-fn retry_after(message: &Message<'_>) -> Option<Duration> {
-    let value = message.header(HeaderName::RetryAfter)?;
-    let digits = value.split(|c: char| !c.is_ascii_digit()).next().filter(|digits| digits.len() <= 9)?;
-    digits.parse().ok().map(Duration::from_secs)
 }
 
 fn public_hosts(config: &EndpointConfig) -> Vec<String> {

@@ -11,8 +11,7 @@
 //!
 //! A request that leaves is read once more by [`guard`], outside of the endpoint, before it is sent.
 //!
-//! Deliberately absent, with their room kept: PRACK and session timers (no option tag is in Supported, so no peer may require
-//! one). Absent for good: being registered at, forwarding, and any call that a peer begins.
+//! Deliberately absent: being registered at, forwarding, and any call that a peer begins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +38,7 @@ mod ping;
 mod register;
 mod reply;
 mod route;
+mod session_timer;
 mod status;
 mod stray;
 mod transaction;

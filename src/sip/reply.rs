@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,6 +23,13 @@ pub fn destination(via: &Via<'_>, flow: Flow) -> Flow {
 pub fn otherwise(via: &Via<'_>, flow: Flow) -> Flow {
     let port = via.port.unwrap_or(flow.transport.default_port());
     Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow }
+}
+
+/// RFC 3261 §20.33: seconds, and perhaps a comment or parameters.
+pub fn retry_after(message: &Message<'_>) -> Option<Duration> {
+    let value = message.header(HeaderName::RetryAfter)?;
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next().filter(|digits| digits.len() <= 9)?;
+    digits.parse().ok().map(Duration::from_secs)
 }
 
 /// Writes a response. `tag` is added to a To that has none; `more` writes the headers of its own.

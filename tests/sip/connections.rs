@@ -159,7 +159,7 @@ fn a_request_is_answered_on_its_connection_and_after_its_loss_where_the_peer_lis
     let theirs = made_by_peer(&w, 40_003);
     let reinvite = ask(&invite, "INVITE", 7, "peer", &with_sdp("")).replace("SIP/2.0/UDP", "SIP/2.0/TCP");
     w.receive_from(theirs, &reinvite);
-    assert!(matches!(w.event(), LegEvent::Offer(Some(_))));
+    assert!(matches!(w.event(), LegEvent::Offer { early: None, sdp: Some(_) }));
     w.command(LegCommand::Answer(session(2)));
     let ok = w.sent("SIP/2.0 200 ");
     assert_eq!(w.on, theirs);

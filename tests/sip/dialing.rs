@@ -20,7 +20,7 @@ fn a_call_is_rung_answered_acknowledged_and_ended() {
     assert_eq!(w.event(), LegEvent::Progress { status: 180, early: 0, sdp: None });
     let ok = answer(&invite, 200, "peer", &with_sdp("Contact: <sip:bob@198.51.100.9:5090>\r\n"));
     w.receive(&ok);
-    assert!(matches!(w.event(), LegEvent::Answered { sdp: Some(_) }));
+    assert!(matches!(w.event(), LegEvent::Answered { sdp: Some(_), .. }));
     w.receive(&ok);
     w.silent();
     w.command(LegCommand::Ack);

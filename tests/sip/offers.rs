@@ -14,7 +14,7 @@ fn an_offer_is_answered_until_its_ack() {
     let invite = w.confirmed();
     let reinvite = ask(&invite, "INVITE", 1, "peer", &with_sdp("Contact: <sip:moved@198.51.100.10>\r\n"));
     w.receive(&reinvite);
-    assert!(matches!(w.event(), LegEvent::Offer(Some(_))));
+    assert!(matches!(w.event(), LegEvent::Offer { early: None, sdp: Some(_) }));
     w.silent();
     w.command(LegCommand::Answer(session(2)));
     let ok = w.sent("SIP/2.0 200 ");
@@ -72,11 +72,11 @@ fn without_an_offer_ours_goes_in_the_200_and_the_answer_comes_in_the_ack() {
     let mut w = World::new();
     let invite = w.confirmed();
     w.receive(&ask(&invite, "INVITE", 1, "peer", ""));
-    assert_eq!(w.event(), LegEvent::Offer(None));
+    assert_eq!(w.event(), LegEvent::Offer { early: None, sdp: None });
     w.command(LegCommand::Answer(session(2)));
     assert!(w.sent("SIP/2.0 200 ").contains("m=audio"));
     w.receive(&ack(&invite, 1, &with_sdp("")));
-    assert!(matches!(w.event(), LegEvent::AnswerInAck(_)));
+    assert!(matches!(w.event(), LegEvent::LateAnswer(_)));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_update_is_answered_once() {
     w.no_event();
     let update = ask(&invite, "UPDATE", 2, "peer", &with_sdp(""));
     w.receive(&update);
-    assert!(matches!(w.event(), LegEvent::Offer(Some(_))));
+    assert!(matches!(w.event(), LegEvent::Offer { early: None, sdp: Some(_) }));
     w.command(LegCommand::Answer(session(2)));
     let ok = w.sent("SIP/2.0 200 ");
     w.receive(&update);

@@ -1,13 +1,19 @@
 //! A process that dies, and the next that takes its legs up. Nothing may ring anew, and no peer may be
 //! left up.
 
+use revbridge::config::Trunk;
 use revbridge::leg::{LegCommand, LegEvent};
 
 use crate::peer::*;
 
+/// Of one INVITE at most: no challenge, and no session that could be too short.
+fn plain() -> World {
+    World::with(Trunk { session_expires: None, ..trunk("192.0.2.7:5070") })
+}
+
 #[test]
 fn an_invite_that_may_have_left_is_cancelled_and_not_sent() {
-    let mut w = World::new();
+    let mut w = plain();
     let snapshot = w.snapshot();
     let invite = w.invite();
     w.restart(snapshot);
@@ -29,7 +35,7 @@ fn an_invite_that_may_have_left_is_cancelled_and_not_sent() {
 
 #[test]
 fn an_invite_that_never_left_is_gone_with_481() {
-    let mut w = World::new();
+    let mut w = plain();
     w.restart(w.snapshot());
     w.end();
     let cancel = w.sent("CANCEL ");
@@ -39,12 +45,13 @@ fn an_invite_that_never_left_is_gone_with_481() {
     w.silent();
 }
 
+/// Challenges make further INVITEs, and so does a peer that wants a longer session (422).
 #[test]
-fn every_invite_that_challenges_may_have_made_is_cancelled() {
-    let mut w = World::with(revbridge::config::Trunk { credentials: Some(credentials()), ..trunk("192.0.2.7:5070") });
+fn every_invite_that_may_have_been_made_is_cancelled() {
+    let mut w = World::with(Trunk { credentials: Some(credentials()), ..trunk("192.0.2.7:5070") });
     w.restart(w.snapshot());
     w.end();
-    for cseq in ["1 CANCEL", "2 CANCEL", "3 CANCEL"] {
+    for cseq in ["1 CANCEL", "2 CANCEL", "3 CANCEL", "4 CANCEL"] {
         let cancel = w.sent("CANCEL ");
         assert_eq!(header(&cancel, "CSeq"), cseq);
         w.receive(&answer(&cancel, 481, "x", ""));
@@ -82,7 +89,7 @@ fn an_answer_to_the_lost_invite_is_taken_down_whenever_it_comes() {
 
 #[test]
 fn a_ringing_leg_is_cancelled() {
-    let mut w = World::new();
+    let mut w = plain();
     let invite = w.invite();
     w.receive(&answer(&invite, 180, "peer", ""));
     w.restart(w.snapshot());

@@ -288,7 +288,7 @@ fn who_comes_back_must_speak_what_the_destination_settled_on() {
     b.comes_back("BB", "8");
     assert_eq!(b.said(), ["offered Refused(NoCommonCodec)"], "it rings, and may take the other one");
     let sdp = b.answer(Side::Destination, &[Codec::Pcma]);
-    b.leg(Side::Destination, LegEvent::Answered { sdp });
+    b.leg(Side::Destination, LegEvent::Answered { early: None, sdp });
     b.durable();
     b.said();
     b.comes_back("BB", "0 126");

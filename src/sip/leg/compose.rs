@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Facts;
 use super::dialog::Dialog;
+use super::early::{self, RAck};
 use super::way::{MOST_UDP_BYTES, Way};
 use crate::config::{Privacy, Transport, Trunk};
 use crate::leg::Cause;
@@ -13,13 +14,14 @@ use crate::model::E164;
 use crate::sip::ident::Token;
 use crate::sip::identity::Identity;
 use crate::sip::nonces::Authorization;
+use crate::sip::session_timer::{self, Role};
 use crate::sip::wire::{Address, HeaderName, HostPort, Method, Writer};
 
 /// RFC 3261 §8.1.1.6.
 const MAX_FORWARDS: u8 = 70;
 
 /// What a peer may send us within a dialog (RFC 3261 §20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, PRACK, UPDATE, INFO";
 
 /// The only body that we read as a session.
 pub const SDP: &str = "application/sdp";
@@ -111,6 +113,7 @@ pub struct Words<'a> {
     pub identity: Option<&'a Identity>,
     pub product: &'a str,
     pub offer: &'a [u8],
+    pub min_se: Option<u32>,
 }
 
 impl Facts {
@@ -124,13 +127,14 @@ impl Facts {
     }
 
     pub fn invite_by(&self, way: Way, cseq: u32, words: Words<'_>) -> Option<Bytes> {
-        let Words { authorization, identity, product, offer } = words;
+        let Words { authorization, identity, product, offer, min_se } = words;
         let branch = self.branch(cseq);
         let head = Head { way, method: Method::Invite, cseq, branch, dialog: None, to_tag: None, authorization };
         let mut buffer = BytesMut::with_capacity(USUAL_BYTES);
         let mut writer = self.start(&mut buffer, &head);
         self.contact(&mut writer);
         writer.header(HeaderName::Allow, ALLOW).header(HeaderName::UserAgent, product);
+        self.session_expires(&mut writer, min_se, None);
         if self.trunk.trusted {
             // RFC 3325 §9.1: only within the domain that trusts us.
             let shown = Shown(self.shown, self.advertised.ip().into());
@@ -146,16 +150,63 @@ impl Facts {
         writer.finish_with(SDP, offer).ok().map(|_| buffer.freeze())
     }
 
-    /// The ACK of a response of 300 or more: part of its INVITE's transaction (RFC 3261 §17.1.1.3).
+    /// UPDATE, or re-INVITE with our description as it was: nothing changes but the time (RFC 4028 §7.4).
+    pub fn refresh(&self, dialog: &Dialog, cseq: u32, seconds: u32, words: Words<'_>) -> Option<Bytes> {
+        let Words { authorization, product, offer, min_se, identity: _ } = words;
+        let method = if offer.is_empty() { Method::Update } else { Method::Invite };
+        let (way, branch, dialog) = (Way::Usual, self.branch(cseq), Some(dialog));
+        let head = Head { way, method, cseq, branch, dialog, to_tag: None, authorization };
+        let mut buffer = BytesMut::with_capacity(USUAL_BYTES);
+        let mut writer = self.start(&mut buffer, &head);
+        self.contact(&mut writer);
+        writer.header(HeaderName::Allow, ALLOW).header(HeaderName::UserAgent, product);
+        self.session_expires(&mut writer, min_se, Some(seconds));
+        let written = if offer.is_empty() { writer.finish() } else { writer.finish_with(SDP, offer) };
+        written.ok().map(|_| buffer.freeze())
+    }
+
+    /// What we can do, and for how long the session shall stand: `refresh` where we refresh it, else what the trunk is
+    /// asked for (RFC 4028 §7.1).
+    fn session_expires(&self, writer: &mut Writer<'_>, min_se: Option<u32>, refresh: Option<u32>) {
+        if self.trunk.reliable_provisionals {
+            writer.header(HeaderName::Supported, format_args!("{}, {}", early::OPTION, session_timer::OPTION));
+        } else {
+            writer.header(HeaderName::Supported, session_timer::OPTION);
+        }
+        let least = min_se.unwrap_or(0);
+        if let Some(seconds) = refresh {
+            let role = Role::Uac.as_str();
+            writer.header(HeaderName::SessionExpires, format_args!("{};refresher={role}", seconds.max(least)));
+        } else if let Some(seconds) = self.trunk.session_expires {
+            writer.header(HeaderName::SessionExpires, seconds.max(least));
+        }
+        if let Some(least) = min_se {
+            writer.header(HeaderName::MinSe, least);
+        }
+    }
+
+    /// RFC 3262 §7.2.
+    pub fn prack(&self, dialog: &Dialog, cseq: u32, rack: RAck, authorization: &[Authorization]) -> Option<Bytes> {
+        let (way, branch, dialog) = (Way::Usual, self.branch(cseq), Some(dialog));
+        let head = Head { way, method: Method::Prack, cseq, branch, dialog, to_tag: None, authorization };
+        let mut buffer = BytesMut::with_capacity(USUAL_BYTES / 2);
+        let mut writer = self.start(&mut buffer, &head);
+        writer.header(HeaderName::RAck, format_args!("{} {} INVITE", rack.rseq, rack.invite_cseq));
+        writer.finish().ok().map(|_| buffer.freeze())
+    }
+
+    /// The ACK of a response of 300 or more: part of its INVITE's transaction (RFC 3261 §17.1.1.3). `dialog`: of a
+    /// re-INVITE.
     pub fn ack_failure(
         &self,
         way: Way,
         cseq: u32,
+        dialog: Option<&Dialog>,
         to_tag: Option<&str>,
         authorization: &[Authorization],
     ) -> Option<Bytes> {
         let branch = self.branch(cseq);
-        self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog: None, to_tag, authorization })
+        self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog, to_tag, authorization })
     }
 
     /// RFC 3261 §9.1: as its INVITE, whose branch it carries.
@@ -165,8 +216,7 @@ impl Facts {
     }
 
     /// The ACK of a 2xx: a transaction of its own (RFC 3261 §13.2.2.4), the same bytes each time.
-    pub fn ack(&self, dialog: &Dialog, authorization: &[Authorization]) -> Option<Bytes> {
-        let cseq = dialog.invite_cseq;
+    pub fn ack(&self, dialog: &Dialog, cseq: u32, authorization: &[Authorization]) -> Option<Bytes> {
         let branch = Token::derive(self.secret, "ack", &[&cseq.to_be_bytes(), dialog.remote_tag.as_bytes()]);
         let (way, dialog) = (Way::Usual, Some(dialog));
         self.bare(&Head { way, method: Method::Ack, cseq, branch, dialog, to_tag: None, authorization })

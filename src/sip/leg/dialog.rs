@@ -24,6 +24,9 @@ pub struct Dialog {
     pub acknowledged: bool,
     /// `None` until the peer's first request (RFC 3261 §12.1.2).
     pub remote_cseq: Option<u32>,
+    /// The peer has said last that it takes UPDATE (RFC 3311 §4).
+    #[serde(default)]
+    pub takes_update: bool,
     /// The peer's Contact; without one, requests are for the number itself.
     remote_target: Option<Box<str>>,
     route_set: Box<[Box<str>]>,
@@ -38,6 +41,7 @@ impl Dialog {
             invite_cseq: response.cseq.number,
             acknowledged: false,
             remote_cseq: None,
+            takes_update: takes_update(response).unwrap_or(false),
             remote_target: target(response.contact, secure),
             route_set: route_set(response, secure).unwrap_or_default(),
         }
@@ -45,6 +49,7 @@ impl Dialog {
 
     /// RFC 3261 §12.2.1.2: a target refresh moves the remote target and nothing else.
     pub fn refresh_target(&mut self, message: &Message<'_>, secure: bool) {
+        self.takes_update = takes_update(message).unwrap_or(self.takes_update);
         if let Some(target) = target(message.contact, secure) {
             self.remote_target = Some(target);
         }
@@ -70,6 +75,12 @@ impl Dialog {
     pub fn peer(&self) -> Peer<&str> {
         Peer { tag: &self.remote_tag, target: self.remote_target.as_deref() }
     }
+}
+
+/// `None` without an Allow header.
+fn takes_update(message: &Message<'_>) -> Option<bool> {
+    message.header(HeaderName::Allow)?;
+    Some(message.list(HeaderName::Allow).any(|method| method == "UPDATE"))
 }
 
 fn is_loose(uri: &str) -> bool {

@@ -25,9 +25,11 @@
 mod challenge;
 mod compose;
 mod dialog;
+mod early;
 mod inbound;
 mod known;
 mod offer;
+mod refresh;
 mod snapshot;
 mod uac;
 mod uas;
@@ -47,12 +49,15 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use self::dialog::Dialog;
+use self::early::{Early, RAck};
 use self::inbound::Inbound;
 use self::known::Peer;
 use self::offer::{PeerOffer, Unacknowledged};
+use self::refresh::Reinvite;
 use super::ident::Token;
 use super::identity::Signer;
 use super::nonces::{Authorization, Nonces};
+use super::session_timer::SessionTimer;
 use super::status;
 use super::transaction::{Client, InviteClient};
 use super::{EndpointAction, Flow};
@@ -134,16 +139,21 @@ pub struct Leg {
     cseq: u32,
     /// More than one when a challenge was answered; the last is the one that counts.
     invites: SmallVec<[Invite; 1]>,
-    /// The offer as sent, while a further INVITE may have to repeat it.
-    offer: Bytes,
-    /// Early dialogs in order of appearance, by a hash of their tag.
-    early: SmallVec<[u64; 2]>,
+    /// Our last description as sent: a further INVITE repeats it, and a re-INVITE that only refreshes the session.
+    said: Bytes,
+    /// Early dialogs in order of appearance.
+    early: Vec<Early>,
     /// The dialog of the first 2xx.
     dialog: Option<Dialog>,
     /// Dialogs of other 2xx: acknowledged and ended when the call says so, and kept to acknowledge again.
     strays: Vec<Dialog>,
-    /// BYE and CANCEL.
+    /// All but INVITEs.
     requests: Vec<Request>,
+    /// Our own re-INVITE, until its answer is no longer repeated.
+    reinvite: Option<Box<Reinvite>>,
+    timer: Option<SessionTimer>,
+    /// What a peer has refused our session interval for being less than (RFC 4028 §6).
+    min_se: Option<u32>,
     inbound: Vec<Inbound>,
     peer_offer: Option<PeerOffer>,
     unacknowledged: Option<Unacknowledged>,
@@ -202,6 +212,15 @@ enum RequestKind {
         cause: Cause,
         challenges: u8,
     },
+    Prack {
+        early: usize,
+        rack: RAck,
+        challenges: u8,
+    },
+    /// Without a description: a refresh of the session.
+    Update {
+        challenges: u8,
+    },
 }
 
 /// Which of a leg's dialogs.
@@ -209,6 +228,7 @@ enum RequestKind {
 enum Which {
     Main,
     Stray(usize),
+    Early(usize),
 }
 
 impl Leg {
@@ -220,11 +240,14 @@ impl Leg {
             nonces: Nonces::default(),
             cseq: 0,
             invites: SmallVec::new(),
-            offer: Bytes::new(),
-            early: SmallVec::new(),
+            said: Bytes::new(),
+            early: Vec::new(),
             dialog: None,
             strays: vec![],
             requests: vec![],
+            reinvite: None,
+            timer: None,
+            min_se: None,
             inbound: vec![],
             peer_offer: None,
             unacknowledged: None,
@@ -273,6 +296,7 @@ impl Leg {
         self.client_timeouts(cx);
         self.server_timeouts(cx);
         self.offer_timeouts(cx);
+        self.session_timeouts(cx);
         if let Phase::Ending { give_up, .. } = self.phase
             && cx.now >= give_up
         {
@@ -292,13 +316,14 @@ impl Leg {
             self.silent_until,
             self.peer_offer.as_ref().and_then(PeerOffer::next_timeout),
             self.unacknowledged.as_ref().map(Unacknowledged::next_timeout),
+            self.session_timeout(),
         ];
         invites.chain(requests).chain(inbound).chain(offers.into_iter().flatten()).chain(give_up).min()
     }
 
     /// What the peers of its dialogs have named, and the other leg must not say.
     fn peers(&self) -> impl Iterator<Item = Peer<&str>> {
-        self.dialog.iter().chain(&self.strays).map(Dialog::peer)
+        self.dialog.iter().chain(&self.strays).map(Dialog::peer).chain(self.early.iter().filter_map(Early::peer))
     }
 
     fn end(&mut self, cause: Cause, cx: &mut Context<'_>) {
@@ -327,7 +352,7 @@ impl Leg {
     /// After [`LegCommand::End`]: the leg is gone as soon as nothing of it waits for an answer.
     fn settle(&mut self, cx: &mut Context<'_>) {
         let waiting = self.invites.iter().any(|i| i.transaction.is_pending())
-            || self.requests.iter().any(|r| r.transaction.is_pending());
+            || self.requests.iter().any(|r| r.kind.ends_leg() && r.transaction.is_pending());
         match self.phase {
             Phase::Ending { .. } if !waiting => self.finish(cx),
             Phase::Ending { .. }
@@ -357,7 +382,9 @@ impl Leg {
     fn over(&mut self) {
         self.phase = Phase::Over;
         self.silent_until = None;
-        self.offer = Bytes::new();
+        self.said = Bytes::new();
+        self.timer = None;
+        self.close_early_dialogs();
         for invite in &mut self.invites {
             if invite.transaction.is_pending() {
                 invite.transaction.terminate();
@@ -378,6 +405,7 @@ impl Leg {
         match which {
             Which::Main => self.dialog.as_ref(),
             Which::Stray(index) => self.strays.get(index),
+            Which::Early(index) => self.early.get(index).and_then(Early::dialog),
         }
     }
 
@@ -385,10 +413,11 @@ impl Leg {
         match which {
             Which::Main => self.dialog.as_mut(),
             Which::Stray(index) => self.strays.get_mut(index),
+            Which::Early(index) => self.early.get_mut(index).and_then(Early::dialog_mut),
         }
     }
 
-    /// The dialog that the peer calls by this tag.
+    /// The dialog of a 2xx that the peer calls by this tag.
     fn dialog_tagged(&self, remote_tag: &str) -> Option<Which> {
         let is = |dialog: &Dialog| dialog.remote_tag.eq_ignore_ascii_case(remote_tag);
         if self.dialog.as_ref().is_some_and(is) {

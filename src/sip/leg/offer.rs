@@ -35,6 +35,8 @@ pub struct PeerOffer {
     flow: Flow,
     /// The peer asks us to offer.
     offerless: bool,
+    /// Of a dialog that was answered: such a change refreshes the session.
+    early: bool,
     /// When 100 is due; `None` for UPDATE and after it was sent.
     trying: Option<Timestamp>,
 }
@@ -62,14 +64,15 @@ impl Unacknowledged {
 }
 
 impl Leg {
-    /// An offer is being judged, or our answer to the last one is not acknowledged.
+    /// An offer is being judged, our answer to the last one is not acknowledged, or our own is not answered.
     pub(super) fn offer_is_open(&self) -> bool {
-        self.peer_offer.is_some() || self.unacknowledged.is_some()
+        self.peer_offer.is_some() || self.unacknowledged.is_some() || self.reinvite_is_open()
     }
 
     pub(super) fn hold_offer(
         &mut self,
         key: Token,
+        which: Which,
         packet: Packet<'_, '_>,
         offer: Option<Description>,
         cx: &mut Context<'_>,
@@ -77,18 +80,27 @@ impl Leg {
         let trying = (packet.method == Method::Invite).then(|| cx.now + TRYING);
         let request = Bytes::copy_from_slice(packet.bytes);
         let (method, flow, offerless) = (packet.method, packet.flow, offer.is_none());
-        self.peer_offer = Some(PeerOffer { key, method, request, flow, offerless, trying });
-        self.tell(LegEvent::Offer(offer), cx);
+        let early = match which {
+            Which::Early(index) => Some(index as u32),
+            Which::Main | Which::Stray(_) => None,
+        };
+        self.peer_offer = Some(PeerOffer { key, method, request, flow, offerless, early: early.is_some(), trying });
+        self.tell(LegEvent::Offer { early, sdp: offer }, cx);
     }
 
     pub(super) fn answer_offer(&mut self, description: &Description, cx: &mut Context<'_>) {
         let Some(offer) = self.peer_offer.take() else { return };
         let Ok(message) = Message::parse(&offer.request) else { return };
         let body = description.to_string();
+        let granted = if offer.early { None } else { self.grant(&message, cx) };
+        if !offer.early {
+            self.said = Bytes::copy_from_slice(body.as_bytes());
+        }
         let (facts, product) = (self.facts.clone(), cx.product);
         let more = |writer: &mut Writer<'_>| {
             facts.contact(writer);
             writer.header(HeaderName::Allow, ALLOW).header(HeaderName::Server, product);
+            granted.into_iter().for_each(|granted| granted.write(writer));
         };
         self.respond_with(offer.key, offer.packet(&message), 200, more, Some((SDP, body.as_bytes())), cx);
         if offer.method == Method::Invite {
@@ -126,7 +138,7 @@ impl Leg {
         if unacknowledged.offered
             && let Some(answer) = session(ack)
         {
-            self.tell(LegEvent::AnswerInAck(answer), cx);
+            self.tell(LegEvent::LateAnswer(answer), cx);
         }
     }
 

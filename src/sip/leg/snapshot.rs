@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::dialog::Dialog;
+use super::early::Early;
 use super::way::{Detour, Way};
 use super::{Facts, Invite, Leg, Phase};
 use crate::config::{Listener, Trunk};
@@ -22,8 +23,8 @@ use crate::sip::transaction::InviteClient;
 
 /// CSeq numbers that a leg may use after a snapshot without another one: many more than it can.
 const CSEQ_BLOCK: u32 = 100;
-/// The INVITE and its answers to two challenges.
-const MOST_INVITES: u32 = 3;
+/// Further INVITEs that answer challenges, and one for a session interval that was too small.
+const MOST_CHALLENGES: u32 = super::challenge::MAX_CHALLENGES as u32;
 
 /// All that is needed to take a leg up after a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,7 @@ pub struct LegSnapshot {
     phase: PhaseSnapshot,
     cseq_block_end: u32,
     invites: Vec<InviteSnapshot>,
+    /// Hashes of tags.
     early: SmallVec<[u64; 2]>,
     dialog: Option<Dialog>,
     strays: Vec<Dialog>,
@@ -134,7 +136,7 @@ impl Leg {
             phase: self.phase_snapshot(),
             cseq_block_end: self.cseq.saturating_add(CSEQ_BLOCK),
             invites: self.invites.iter().map(invite).collect(),
-            early: self.early.clone(),
+            early: self.early.iter().map(Early::tag).collect(),
             dialog: self.dialog.clone(),
             strays: self.strays.clone(),
             former: Vec::new(),
@@ -166,7 +168,7 @@ impl Leg {
         let detour = Detour::beside(listeners, facts.flow);
         let mut leg = Leg::new(Facts { sent_by, detour, ..facts });
         leg.cseq = snapshot.cseq_block_end;
-        leg.early = snapshot.early;
+        leg.early = snapshot.early.into_iter().map(Early::known).collect();
         leg.dialog = snapshot.dialog;
         // Whether their BYE arrived is not known: they are taken down again.
         leg.strays = snapshot.strays;
@@ -192,11 +194,12 @@ impl Leg {
             self.restore_invite(invite.cseq, way, pending, authorization);
         }
         match phase {
-            // With credentials, challenges may have been answered after the snapshot.
+            // Challenges may have been answered after the snapshot, and a longer session asked for.
             PhaseSnapshot::Prepared | PhaseSnapshot::Calling => {
-                let challenged = self.facts.trunk.credentials.is_some();
+                let trunk = &self.facts.trunk;
+                let challenges = if trunk.credentials.is_some() { MOST_CHALLENGES } else { 0 };
+                let most = 1 + challenges + u32::from(trunk.session_expires.is_some());
                 let first = known.last().map_or(1, |last| last.cseq + 1);
-                let most = if challenged { MOST_INVITES } else { 1 };
                 for cseq in first..=most {
                     self.restore_invite(cseq, Way::Usual, true, Vec::new());
                 }

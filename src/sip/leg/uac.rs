@@ -1,5 +1,5 @@
 //! What a leg asks of its peer: INVITE, ACK, CANCEL, BYE, and the answers to them (RFC 3261 §9, §13.2,
-//! §15).
+//! §15). PRACK is in [`super::early`], and what refreshes the session in [`super::refresh`].
 
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use crate::leg::{Cause, LegEvent, Loss};
 use crate::sdp::Description;
 use crate::sip::EndpointAction;
 use crate::sip::digest::Subject;
-use crate::sip::ident::Token;
 use crate::sip::identity::Identity;
+use crate::sip::session_timer::SessionTimer;
 use crate::sip::transaction::{Class, Client, ClientInput, ClientStep, InviteClient};
 use crate::sip::wire::{HeaderName, Message, Method};
 
@@ -28,7 +28,7 @@ impl Leg {
             // The permit is for another INVITE than the one that was prepared: nothing may leave.
             return self.lose(Loss::MaskingGuard, cx);
         }
-        self.offer = Bytes::from(offer.to_string());
+        self.said = Bytes::from(offer.to_string());
         self.owned = Some(permit.shown());
         self.phase = Phase::Calling;
         self.silent_until = self.patience.map(|patience| cx.now + patience);
@@ -55,6 +55,7 @@ impl Leg {
         match response.cseq.method {
             Method::Invite => match self.invites.iter().position(invite) {
                 Some(index) => self.invite_response(index, response, status, cx),
+                None if self.is_reinvite(branch, response.cseq.number) => self.reinvite_response(response, status, cx),
                 None => cx.noise(NoiseKind::UnknownTransaction),
             },
             method => match self.requests.iter().position(|r| r.kind.method() == method && request(r)) {
@@ -99,27 +100,16 @@ impl Leg {
     fn invite_progress(&mut self, index: usize, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Calling if status > 100 => {
-                if let Some(early) = self.early_dialog(response.to.tag().unwrap_or_default()) {
-                    self.tell(LegEvent::Progress { status, early, sdp: session(response) }, cx);
+                let Some(early) = self.early_dialog(response) else { return };
+                if self.is_in_order(early, response, cx) {
+                    let sdp = self.first_answer(Some(early), response);
+                    self.tell(LegEvent::Progress { status, early: early as u32, sdp }, cx);
                 }
             }
             // RFC 3261 §9.1: a CANCEL had to wait for this.
             Phase::Ending { .. } => self.cancel(index, cx),
             Phase::Calling | Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {}
         }
-    }
-
-    /// The number of the early dialog that the peer calls by this tag; `None` beyond the bound.
-    fn early_dialog(&mut self, tag: &str) -> Option<u32> {
-        let hash = Token::derive(self.facts.secret, "early", &[tag.as_bytes()]).low();
-        let known = self.early.iter().position(|e| *e == hash);
-        let index = known.or_else(|| {
-            (self.early.len() < MAX_FORKS).then(|| {
-                self.early.push(hash);
-                self.early.len() - 1
-            })
-        })?;
-        u32::try_from(index).ok()
     }
 
     fn invite_failed(&mut self, response: &Message<'_>, status: u16, cx: &mut Context<'_>) {
@@ -130,6 +120,9 @@ impl Leg {
                         Ok(()) => return self.send_invite(cx),
                         Err(loss) => return self.lose(loss, cx),
                     }
+                }
+                if status == 422 && self.takes_longer(response) {
+                    return self.send_invite(cx);
                 }
                 let q850 = cause(response).map(|cause| cause.q850);
                 self.over();
@@ -146,13 +139,18 @@ impl Leg {
             return self.succeeded_again(which, cx);
         }
         self.invite_answered(status, cx);
-        let dialog = Dialog::of_response(response, self.facts.is_secure());
+        let mut dialog = Dialog::of_response(response, self.facts.is_secure());
         match self.phase {
             Phase::Calling => {
+                let early = self.early_dialog(response);
+                let sdp = self.first_answer(early, response);
+                // RFC 3261 §13.2.2.4: the early dialog goes on, with its sequence numbers.
+                dialog.remote_cseq = early.and_then(|early| self.early[early].dialog()?.remote_cseq);
+                self.close_early_dialogs();
                 self.dialog = Some(dialog);
                 self.phase = Phase::Answered;
-                self.offer = Bytes::new();
-                self.tell(LegEvent::Answered { sdp: session(response) }, cx);
+                self.timer = SessionTimer::agreed(cx.now, response);
+                self.tell(LegEvent::Answered { early: early.map(|early| early as u32), sdp }, cx);
             }
             Phase::Ending { .. } | Phase::Prepared | Phase::Answered | Phase::Confirmed | Phase::Over => {
                 self.stray(dialog, cx);
@@ -162,10 +160,10 @@ impl Leg {
 
     fn succeeded_again(&mut self, which: Which, cx: &mut Context<'_>) {
         match (which, self.dialog(which).is_some_and(|d| d.acknowledged)) {
-            (Which::Main | Which::Stray(_), true) => self.send_ack(which, cx),
+            (Which::Main | Which::Stray(_) | Which::Early(_), true) => self.send_ack(which, cx),
             // The ACK waits for the call's word.
             (Which::Main, false) => {}
-            (Which::Stray(_), false) => self.tell_strays(cx),
+            (Which::Stray(_) | Which::Early(_), false) => self.tell_strays(cx),
         }
     }
 
@@ -204,6 +202,12 @@ impl Leg {
                     && let Some(Ok(())) = self.authorize(response, status, challenges)
                 {
                     return self.send_bye_again(dialog, cause, challenges + 1, cx);
+                }
+                if let RequestKind::Prack { early, rack, challenges } = kind {
+                    return self.prack_answered((early, rack, challenges), response, status, cx);
+                }
+                if let RequestKind::Update { challenges } = kind {
+                    return self.refresh_answered(challenges, response, status, cx);
                 }
                 if kind == RequestKind::Cancel && status == 481 {
                     // There is no such INVITE at the peer, or it has its final response already.
@@ -245,7 +249,7 @@ impl Leg {
                 ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
             }
         }
-        let mut expired = false;
+        let (mut expired, mut refresh_expired) = (false, false);
         for index in 0..self.requests.len() {
             let request = &mut self.requests[index];
             match request.transaction.handle(cx.now, ClientInput::Timeout) {
@@ -253,11 +257,17 @@ impl Leg {
                     let (bytes, way, name) = (request.bytes.clone(), request.way, request.kind.name());
                     self.send_request(bytes, way, name, cx);
                 }
-                ClientStep::Expired => expired = true,
+                ClientStep::Expired => {
+                    expired = true;
+                    refresh_expired |= matches!(request.kind, RequestKind::Update { .. });
+                }
                 ClientStep::Nothing | ClientStep::Tell | ClientStep::AckAndTell | ClientStep::Ack => {}
             }
         }
         self.requests.retain(|r| !r.transaction.is_terminated());
+        if refresh_expired {
+            self.session_lost(Loss::Timeout, cx);
+        }
         if expired {
             self.settle(cx);
         }
@@ -298,14 +308,15 @@ impl Leg {
 
     fn send_invite(&mut self, cx: &mut Context<'_>) {
         let cseq = self.next_cseq();
-        let (uri, offer) = (self.facts.request_uri(None), self.offer.clone());
+        let (uri, offer) = (self.facts.request_uri(None), self.said.clone());
         let authorization = self.credentials(Subject { method: "INVITE", uri: &uri, body: &offer });
         let identity = self.identity(cx);
         let words = Words {
             authorization: &authorization,
             identity: identity.as_ref(),
             product: cx.product,
-            offer: &self.offer,
+            offer: &offer,
+            min_se: self.min_se,
         };
         let Some((way, bytes)) = self.facts.invite(cseq, words) else {
             return self.lose(Loss::Transport, cx);
@@ -348,7 +359,7 @@ impl Leg {
     fn send_ack_failure(&mut self, index: usize, to_tag: Option<&str>, cx: &mut Context<'_>) {
         let invite = &self.invites[index];
         let way = invite.way;
-        if let Some(bytes) = self.facts.ack_failure(way, invite.cseq, to_tag, &invite.authorization) {
+        if let Some(bytes) = self.facts.ack_failure(way, invite.cseq, None, to_tag, &invite.authorization) {
             self.send_request(bytes, way, "ACK", cx);
         }
     }
@@ -359,7 +370,7 @@ impl Leg {
         let Some(dialog) = self.dialog(which) else { return };
         let invite = self.invites.iter().find(|i| i.cseq == dialog.invite_cseq);
         let authorization = invite.map_or(&[][..], |i| &i.authorization);
-        if let Some(bytes) = self.facts.ack(dialog, authorization) {
+        if let Some(bytes) = self.facts.ack(dialog, dialog.invite_cseq, authorization) {
             self.send_request(bytes, Way::Usual, "ACK", cx);
         }
     }
@@ -378,7 +389,7 @@ impl Leg {
         }
     }
 
-    fn start_request(&mut self, cseq: u32, way: Way, bytes: Bytes, kind: RequestKind, cx: &mut Context<'_>) {
+    pub(super) fn start_request(&mut self, cseq: u32, way: Way, bytes: Bytes, kind: RequestKind, cx: &mut Context<'_>) {
         let branch = self.facts.branch(cseq);
         let transaction = Client::start(cx.now, self.facts.flow(way).transport.is_reliable());
         self.requests.push(Request { cseq, branch, way, transaction, bytes: bytes.clone(), kind });
@@ -387,10 +398,20 @@ impl Leg {
 }
 
 impl RequestKind {
+    /// The leg is not over before its answer.
+    pub(super) fn ends_leg(self) -> bool {
+        match self {
+            RequestKind::Cancel | RequestKind::Bye { .. } => true,
+            RequestKind::Prack { .. } | RequestKind::Update { .. } => false,
+        }
+    }
+
     fn method(self) -> Method {
         match self {
             RequestKind::Cancel => Method::Cancel,
             RequestKind::Bye { .. } => Method::Bye,
+            RequestKind::Prack { .. } => Method::Prack,
+            RequestKind::Update { .. } => Method::Update,
         }
     }
 
@@ -398,6 +419,8 @@ impl RequestKind {
         match self {
             RequestKind::Cancel => "CANCEL",
             RequestKind::Bye { .. } => "BYE",
+            RequestKind::Prack { .. } => "PRACK",
+            RequestKind::Update { .. } => "UPDATE",
         }
     }
 }

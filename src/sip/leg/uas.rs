@@ -3,16 +3,17 @@
 //! Every request is answered here; none crosses to the other leg. What an offer means is the call's
 //! to judge ([`super::offer`]), the rest is settled at once.
 //!
-//! Deliberately absent: REFER, SUBSCRIBE, NOTIFY, MESSAGE, PUBLISH, PRACK. They are not in Allow, and
-//! 405 says so.
+//! Deliberately absent: REFER, SUBSCRIBE, NOTIFY, MESSAGE, PUBLISH. They are not in Allow, and 405 says so.
 
 use super::compose::{ALLOW, SDP};
+use super::early;
 use super::inbound::{self, Packet};
 use super::uac::{cause, session};
 use super::{Context, Leg, Phase, Which};
 use crate::events::NoiseKind;
 use crate::leg::{Cause, LegEvent};
 use crate::sip::ident::Token;
+use crate::sip::session_timer;
 use crate::sip::wire::{HeaderName, Message, Method};
 
 /// RFC 3261 §14.2: seconds, 0 to 10. We judge an offer at once, so the least.
@@ -24,7 +25,9 @@ impl Leg {
         let message = packet.message;
         self.signal(false, method_summary(packet.method), cx);
         let ours = message.to.tag().and_then(|tag| Token::parse(tag.as_bytes())) == Some(self.facts.local_tag);
-        let which = self.dialog_tagged(message.from.tag().unwrap_or_default()).filter(|_| ours);
+        let tag = message.from.tag().unwrap_or_default();
+        let early = || self.early_tagged(tag).map(Which::Early);
+        let which = self.dialog_tagged(tag).or_else(early).filter(|_| ours);
         let key = inbound::key(&self.facts, message, packet.method);
         match packet.method {
             Method::Ack => self.ack(key, which, message, cx),
@@ -44,7 +47,7 @@ impl Leg {
         self.server_ack(key, cx);
         match which {
             Some(Which::Main) => self.offer_acknowledged(message, cx),
-            Some(Which::Stray(_)) | None => {}
+            Some(Which::Stray(_) | Which::Early(_)) | None => {}
         }
     }
 
@@ -83,10 +86,9 @@ impl Leg {
         match packet.method {
             // The end of a dialog is never refused.
             Method::Bye => return None,
-            Method::Invite | Method::Update | Method::Info | Method::Options => {}
+            Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack => {}
             Method::Ack | Method::Cancel => return None,
             Method::Register
-            | Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Refer
@@ -94,7 +96,7 @@ impl Leg {
             | Method::Publish => return Some(405),
             Method::Other => return Some(501),
         }
-        if message.header(HeaderName::Require).is_some_and(|v| !v.is_empty()) {
+        if unsupported(message).next().is_some() {
             return Some(420);
         }
         // We are where the request was going; all the same, it has gone round (RFC 3261 §16.3).
@@ -115,20 +117,24 @@ impl Leg {
             Method::Bye => self.bye(key, which, packet, cx),
             Method::Options => self.options(key, packet, cx),
             Method::Invite | Method::Update | Method::Info => match (which, self.phase) {
-                (Which::Main, Phase::Answered | Phase::Confirmed) => match packet.method {
-                    Method::Info => self.info(key, packet, cx),
-                    _ => self.peer_session(key, packet, cx),
-                },
+                (Which::Main, Phase::Answered | Phase::Confirmed) | (Which::Early(_), Phase::Calling) => {
+                    match packet.method {
+                        Method::Info => self.info(key, packet, cx),
+                        _ => self.peer_session(key, which, packet, cx),
+                    }
+                }
                 // Our BYE is out, or this dialog was never wanted.
                 (Which::Stray(_), _)
+                | (Which::Early(_), _)
                 | (Which::Main, Phase::Prepared | Phase::Calling | Phase::Ending { .. } | Phase::Over) => {
                     self.respond(key, packet, 481, cx);
                 }
             },
+            // RFC 3262 §3: we have sent nothing that it could acknowledge.
+            Method::Prack => self.respond(key, packet, 481, cx),
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Refer
@@ -148,21 +154,30 @@ impl Leg {
             }
             // Both hung up at once: the peer agrees, whatever becomes of our own BYE.
             (Which::Main, Phase::Ending { .. }) => self.finish(cx),
-            (Which::Main, Phase::Prepared | Phase::Calling | Phase::Over) | (Which::Stray(_), _) => {}
+            (Which::Main, Phase::Prepared | Phase::Calling | Phase::Over)
+            | (Which::Stray(_) | Which::Early(_), _) => {}
         }
     }
 
     /// re-INVITE and UPDATE.
-    fn peer_session(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) {
+    fn peer_session(&mut self, key: Token, which: Which, packet: Packet<'_, '_>, cx: &mut Context<'_>) {
         let message = packet.message;
         let bare_update = packet.method == Method::Update && message.body.is_empty();
         if self.peer_offer.is_some() && !bare_update {
             // RFC 3261 §14.2 and RFC 3311 §5.2: the last one has no final response yet.
             return self.refuse(key, packet, 500, cx);
         }
-        if !bare_update && (self.phase == Phase::Answered || self.offer_is_open()) {
+        let own_is_open = match which {
+            // RFC 3311 §5.2: our offer has no answer before a reliable response brings it.
+            Which::Early(index) => packet.method == Method::Invite || !self.early[index].answered,
+            Which::Main | Which::Stray(_) => self.phase == Phase::Answered || self.offer_is_open(),
+        };
+        if !bare_update && own_is_open {
             // RFC 3261 §14.2: our own INVITE, or the answer to the last one, is still under way.
             return self.respond(key, packet, 491, cx);
+        }
+        if self.expires_too_fast(message) {
+            return self.refuse(key, packet, 422, cx);
         }
         let offer = match message.body {
             [] => None,
@@ -173,14 +188,19 @@ impl Leg {
         };
         // RFC 3261 §12.2.2: both are target refresh requests.
         let secure = self.facts.is_secure();
-        if let Some(dialog) = &mut self.dialog {
+        if let Some(dialog) = self.dialog_mut(which) {
             dialog.refresh_target(message, secure);
         }
         if bare_update {
+            let granted = if which == Which::Main { self.grant(message, cx) } else { None };
             let facts = self.facts.clone();
-            return self.respond_with(key, packet, 200, |writer| facts.contact(writer), None, cx);
+            let more = |writer: &mut crate::sip::wire::Writer<'_>| {
+                facts.contact(writer);
+                granted.into_iter().for_each(|granted| granted.write(writer));
+            };
+            return self.respond_with(key, packet, 200, more, None, cx);
         }
-        self.hold_offer(key, packet, offer, cx);
+        self.hold_offer(key, which, packet, offer, cx);
     }
 
     fn options(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) {
@@ -224,9 +244,12 @@ impl Leg {
                 writer.header(HeaderName::Accept, accept);
             }
             420 => {
-                message.headers(HeaderName::Require).for_each(|options| {
-                    writer.echo(HeaderName::Unsupported, options);
+                unsupported(message).for_each(|option| {
+                    writer.echo(HeaderName::Unsupported, option);
                 });
+            }
+            422 => {
+                writer.header(HeaderName::MinSe, session_timer::LEAST_SECONDS);
             }
             500 => {
                 writer.header(HeaderName::RetryAfter, RETRY_AFTER);
@@ -235,6 +258,13 @@ impl Leg {
         };
         self.respond_with(key, packet, status, more, None, cx);
     }
+}
+
+/// What the peer requires and we do not know (RFC 3261 §8.2.2.3).
+fn unsupported<'a>(message: &Message<'a>) -> impl Iterator<Item = &'a str> {
+    message.list(HeaderName::Require).filter(|option| {
+        ![early::OPTION, session_timer::OPTION].iter().any(|known| known.eq_ignore_ascii_case(option))
+    })
 }
 
 /// `Signal=5` (dtmf-relay) or `5` (dtmf).

@@ -80,9 +80,14 @@ impl Leg {
         for index in 0..self.requests.len() {
             let request = &mut self.requests[index];
             if self.facts.flow(request.way) == flow {
-                // Whatever became of it, a BYE or a CANCEL is tried again until timer F.
+                // Whatever became of it, such a request is tried again until timer F.
                 request.transaction.handle(cx.now, ClientInput::Disconnected);
             }
+        }
+        if let Some(reinvite) = &mut self.reinvite
+            && self.facts.flow(Way::Usual) == flow
+        {
+            reinvite.transaction.handle(cx.now, ClientInput::Disconnected);
         }
         for index in 0..self.invites.len() {
             let invite = &self.invites[index];
@@ -125,7 +130,8 @@ impl Leg {
             authorization: &authorization,
             identity: identity.as_ref(),
             product: cx.product,
-            offer: &self.offer,
+            offer: &self.said,
+            min_se: self.min_se,
         };
         let bytes = self.facts.invite_by(Way::Usual, cseq, words);
         let Some(bytes) = bytes else { return };
