@@ -27,6 +27,8 @@ pub enum Mutant {
     OtherNumber,
     /// Nothing that ends a leg reaches phone B.
     LosesByes,
+    /// No PRACK reaches a phone.
+    LosesPracks,
     /// A reply is lost between the switch and its client.
     LosesReplies,
     /// Two legs get the same ports.
@@ -50,7 +52,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::AnswersEarly,
         Mutant::KeepsEarly,
         Mutant::DiskLosesCalls,
@@ -62,6 +64,7 @@ impl Mutant {
         Mutant::LeaksMark,
         Mutant::OtherNumber,
         Mutant::LosesByes,
+        Mutant::LosesPracks,
         Mutant::LosesReplies,
         Mutant::SharesPorts,
         Mutant::LosesClose,
@@ -94,7 +97,7 @@ impl Mutant {
             Mutant::WrongReason => &[Check::Reason],
             Mutant::LosesForget => &[Check::Leak],
             Mutant::WidensOffer => &[Check::Codec],
-            Mutant::WrongTag => &[Check::Protocol],
+            Mutant::WrongTag | Mutant::LosesPracks => &[Check::Protocol],
             Mutant::FalseUp => &[Check::Order],
         }
     }

@@ -155,7 +155,8 @@ pub struct Leg {
     /// What a peer has refused our session interval for being less than (RFC 4028 §6).
     min_se: Option<u32>,
     inbound: Vec<Inbound>,
-    peer_offer: Option<PeerOffer>,
+    /// Boxed, since few legs ever have one.
+    peer_offer: Option<Box<PeerOffer>>,
     unacknowledged: Option<Unacknowledged>,
     /// [`LegEvent::Gone`] was reported.
     gone: bool,
@@ -314,7 +315,7 @@ impl Leg {
         let inbound = self.inbound.iter().filter_map(Inbound::next_timeout);
         let offers = [
             self.silent_until,
-            self.peer_offer.as_ref().and_then(PeerOffer::next_timeout),
+            self.peer_offer.as_ref().and_then(|offer| offer.next_timeout()),
             self.unacknowledged.as_ref().map(Unacknowledged::next_timeout),
             self.session_timeout(),
         ];

@@ -84,7 +84,8 @@ impl Leg {
             Which::Early(index) => Some(index as u32),
             Which::Main | Which::Stray(_) => None,
         };
-        self.peer_offer = Some(PeerOffer { key, method, request, flow, offerless, early: early.is_some(), trying });
+        let held = PeerOffer { key, method, request, flow, offerless, early: early.is_some(), trying };
+        self.peer_offer = Some(Box::new(held));
         self.tell(LegEvent::Offer { early, sdp: offer }, cx);
     }
 
@@ -159,11 +160,12 @@ impl Leg {
     }
 
     fn send_trying(&mut self, cx: &mut Context<'_>) {
-        let Some(offer) = self.peer_offer.take_if(|o| o.trying.is_some_and(|at| at <= cx.now)) else { return };
+        let Some(mut offer) = self.peer_offer.take_if(|o| o.trying.is_some_and(|at| at <= cx.now)) else { return };
+        offer.trying = None;
         if let Ok(message) = Message::parse(&offer.request) {
             self.respond(offer.key, offer.packet(&message), 100, cx);
         }
-        self.peer_offer = Some(PeerOffer { trying: None, ..offer });
+        self.peer_offer = Some(offer);
     }
 }
 

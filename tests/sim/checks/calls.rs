@@ -72,7 +72,10 @@ impl Story<'_> {
     /// Somebody broke the rules or the network did, so that a leg may be lost.
     fn is_rough(&self) -> bool {
         let rude = |p: Option<&Phone>| {
-            p.is_some_and(|p| p.plan.deaf || p.plan.hasty || p.plan.nonsense > 0 || !p.plan.acts.is_empty())
+            p.is_some_and(|p| {
+                let loses = p.plan.timer.is_some_and(|timer| timer.loses_session());
+                loses || p.plan.deaf || p.plan.hasty || p.plan.nonsense > 0 || !p.plan.acts.is_empty()
+            })
         };
         self.crashed || !self.scenario.is_lossless() || rude(self.a) || rude(self.b)
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use revbridge::model::Timestamp;
 
+use super::reliable::Reliable;
+
 #[derive(Debug)]
 pub struct Dialog {
     /// The phone's own tag.
@@ -18,6 +20,7 @@ pub struct Dialog {
     pub cseq: u32,
     pub sdp_version: u64,
     pub answer: String,
+    pub reliable: Reliable,
 }
 
 impl Dialog {
@@ -31,6 +34,7 @@ impl Dialog {
             cseq: 1_000,
             sdp_version: 1,
             answer: String::new(),
+            reliable: Reliable::default(),
         }
     }
 

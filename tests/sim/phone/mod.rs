@@ -14,7 +14,9 @@ mod digest;
 pub mod message;
 pub mod nonsense;
 pub mod plan;
+pub mod reliable;
 pub mod sdp;
+mod session;
 mod uac;
 mod uas;
 
@@ -61,6 +63,8 @@ pub struct Effects {
     pub faults: Vec<String>,
     /// Said by the world: the server was restarted.
     pub server_forgot: bool,
+    /// Likewise: nothing is lost in this world, and nobody dies.
+    pub clean: bool,
 }
 
 impl Effects {
@@ -104,6 +108,16 @@ pub enum Timer {
         fork: usize,
         next: usize,
     },
+    /// A reliable response is sent again until its PRACK comes.
+    ResendReliable {
+        fork: usize,
+        rseq: u32,
+        waited: Duration,
+        wait: Duration,
+    },
+    Refresh {
+        fork: usize,
+    },
     ResendRequest {
         branch: String,
         waited: Duration,
@@ -115,6 +129,8 @@ pub enum Timer {
 enum Stage {
     /// A challenge was sent; the next INVITE should bring credentials.
     Challenged,
+    /// A longer session was asked for; so should the next INVITE.
+    TooShort,
     Ringing,
     Refused(u16),
     Answered,
@@ -148,6 +164,12 @@ pub struct Phone {
     refusal_acked: bool,
     last_response: Option<String>,
     challenges: u32,
+    /// Has said that the INVITE's session is too short.
+    asked_longer: bool,
+    /// Has not granted a refresh.
+    replied_badly: bool,
+    /// What the server's requests in its dialogs got, by their branch.
+    replies: BTreeMap<String, String>,
     canceled: bool,
     /// A CANCEL came, in time or not.
     unwanted: bool,
@@ -179,6 +201,9 @@ impl Phone {
             refusal_acked: false,
             last_response: None,
             challenges: 0,
+            asked_longer: false,
+            replied_badly: false,
+            replies: BTreeMap::new(),
             canceled: false,
             unwanted: false,
             dialogs,
@@ -208,6 +233,8 @@ impl Phone {
             Timer::AnswerAfterCancel => self.answer(now, 0, fx),
             Timer::ResendAnswer { fork, waited, wait } => self.resend_answer(now, fork, waited, wait, fx),
             Timer::ResendRefusal { cseq, waited, wait } => self.resend_refusal(cseq, waited, wait, fx),
+            Timer::ResendReliable { fork, rseq, waited, wait } => self.resend_reliable(fork, rseq, waited, wait, fx),
+            Timer::Refresh { fork } => self.refresh(fork, fx),
             Timer::HangUp { fork } if self.dialogs[fork].is_up() => self.hang_up(now, fork, fx),
             Timer::HangUp { .. } => {}
             Timer::Act { fork, next } => self.act(now, fork, next, fx),
@@ -221,7 +248,7 @@ impl Phone {
             (_, Some(at)) => Fate::Answered(at),
             (Stage::Refused(487), None) if self.canceled => Fate::Canceled,
             (Stage::Refused(status), None) => Fate::Refused(*status),
-            (Stage::Challenged, None) => Fate::Challenged,
+            (Stage::Challenged | Stage::TooShort, None) => Fate::Challenged,
             (Stage::Ringing | Stage::Silent | Stage::Answered, None) => {
                 if self.canceled {
                     Fate::Canceled
@@ -296,7 +323,7 @@ impl Phone {
             Header::UserAgent(format!("{mark}/1.0").into()),
             Header::Server(format!("{mark}/1.0").into()),
             Header::Organization(mark.as_str().into()),
-            Header::Allow("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE".into()),
+            Header::Allow(self.methods().into()),
             Header::Other("P-Asserted-Identity".into(), identity.clone()),
             Header::Other("Remote-Party-ID".into(), format!("{identity};party=called")),
             Header::Other("History-Info".into(), format!("<sip:{}@{mark}.invalid>;index=1", self.number)),
@@ -308,6 +335,13 @@ impl Phone {
             headers.push(Header::RecordRoute(format!("<sip:{};lr;x={mark}>", self.home.via).into()));
         }
         headers
+    }
+
+    fn methods(&self) -> &'static str {
+        match self.plan.timer {
+            Some(timer) if !timer.update => "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO",
+            Some(_) | None => "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE",
+        }
     }
 
     fn describe(&self, fork: usize, direction: &str) -> String {

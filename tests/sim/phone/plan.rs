@@ -31,6 +31,62 @@ pub struct PhonePlan {
     pub nonsense: u64,
     /// Adds Record-Route, so that requests have to come with a Route.
     pub record_route: bool,
+    /// What it says while it rings is reliable (RFC 3262).
+    pub reliable: bool,
+    /// Answers without a description where the one of its ringing was acknowledged.
+    pub answers_once: bool,
+    /// Changes its session while it rings, once it may.
+    pub changes_early: bool,
+    /// Finds the session that the INVITE asks for too short.
+    pub wants_longer: bool,
+    pub timer: Option<TimerPlan>,
+}
+
+/// A session that expires (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerPlan {
+    pub seconds: u32,
+    /// Whether the phone, whose turn it then is, does refresh it; `None`: it is the server's turn.
+    pub refreshes: Option<bool>,
+    /// Says that it takes UPDATE.
+    pub update: bool,
+    pub reply: Reply,
+}
+
+/// What the server's refresh gets; but for [`Reply::Grants`] and [`Reply::Forgets`] only the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    Grants,
+    Forgets,
+    Glare,
+    NoUpdate,
+    TooShort,
+    Busy,
+    Gone,
+}
+
+impl TimerPlan {
+    fn new(rng: &mut Rng) -> Self {
+        Self {
+            seconds: 90 + rng.below(60) as u32,
+            refreshes: rng.chance(400).then(|| rng.chance(700)),
+            update: rng.chance(500),
+            reply: match rng.below(10) {
+                0 => Reply::Forgets,
+                1 => Reply::Glare,
+                2 => Reply::NoUpdate,
+                3 => Reply::TooShort,
+                4 => Reply::Busy,
+                5 => Reply::Gone,
+                _ => Reply::Grants,
+            },
+        }
+    }
+
+    /// Whether this phone ends its session, by what it does or by what it leaves undone.
+    pub fn loses_session(&self) -> bool {
+        self.refreshes == Some(false) || (self.refreshes.is_none() && self.reply == Reply::Gone)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +137,10 @@ pub enum Act {
     OldCseq,
     UnknownMethod,
     Garbage,
+    /// An offer while it rings.
+    EarlyUpdate,
+    /// Of its session's time.
+    Refresh,
 }
 
 const ACTS: [Act; 13] = [
@@ -112,6 +172,12 @@ impl PhonePlan {
             let after = if rng.chance(150) { Duration::ZERO } else { rng.millis(100, 30_000) };
             acts.push((after, Act::Hangup));
         }
+        let timer = rng.chance(250).then(|| TimerPlan::new(rng));
+        if let Some(timer) = timer.filter(|timer| timer.refreshes.is_none() && acts.is_empty() && rng.chance(300)) {
+            // Both change the session at once.
+            let half = Duration::from_millis(500 * u64::from(timer.seconds));
+            acts.push((half - Duration::from_millis(40) + rng.millis(0, 80), Act::Hold));
+        }
         Self {
             challenge: rng.chance(120).then(|| Challenge::new(rng)),
             trying: rng.chance(600),
@@ -132,6 +198,11 @@ impl PhonePlan {
             crossing: rng.chance(250).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
             nonsense: if hostile && rng.chance(250) { 200 } else { 0 },
             record_route: rng.chance(200),
+            reliable: rng.chance(300),
+            answers_once: rng.chance(500),
+            changes_early: rng.chance(300),
+            wants_longer: rng.chance(60),
+            timer,
         }
     }
 }

@@ -25,6 +25,12 @@ pub(super) struct Client {
     ack: Option<String>,
 }
 
+impl Client {
+    pub fn is_open_invite(&self) -> bool {
+        self.method == Method::Invite && !self.done
+    }
+}
+
 impl Phone {
     pub(super) fn act(&mut self, now: Timestamp, fork: usize, next: usize, fx: &mut Effects) {
         let Some(&(_, act)) = self.plan.acts.get(next) else { return };
@@ -79,6 +85,7 @@ impl Phone {
                 Method::Refer
             }
             Act::StrayBye => Method::Bye,
+            Act::EarlyUpdate | Act::Refresh => Method::Update,
         };
         self.request(fork, act, method, extra, body.as_deref(), fx);
     }
@@ -100,7 +107,7 @@ impl Phone {
         self.request(fork, Act::Hangup, Method::Bye, extra, None, fx);
     }
 
-    fn request(
+    pub(super) fn request(
         &mut self,
         fork: usize,
         act: Act,
@@ -218,7 +225,7 @@ impl Phone {
         }
         // RFC 3261 §12.2.1.2.
         if matches!(status, 408 | 481)
-            && !matches!(act, Act::StrayBye | Act::Replaces | Act::UnknownMethod | Act::OldCseq)
+            && !matches!(act, Act::StrayBye | Act::Replaces | Act::UnknownMethod | Act::OldCseq | Act::EarlyUpdate)
         {
             self.dialogs[fork].end(now, false);
         }
@@ -257,6 +264,9 @@ impl Phone {
 fn unexpected(act: Act, status: u16) -> Option<String> {
     let wrong = match act {
         Act::Refer | Act::Replaces | Act::StrayBye | Act::OldCseq | Act::UnknownMethod => status < 300,
+        // Our answer was acknowledged, so its turn has come.
+        Act::EarlyUpdate => matches!(status, 405 | 491 | 501),
+        Act::Refresh => matches!(status, 405 | 422 | 501),
         Act::Hangup
         | Act::Hold
         | Act::HoldOldStyle

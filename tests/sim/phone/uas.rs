@@ -8,7 +8,7 @@ use rsip::{Header, Method, Request};
 
 use super::message::{Incoming, response};
 use super::plan::{Challenge, Outcome};
-use super::{Effects, PATIENCE, Phone, Stage, T1, T2, Timer, digest, sdp};
+use super::{Effects, PATIENCE, Phone, Stage, T1, T2, Timer, digest};
 
 /// What the trunk's configuration of the simulated server says.
 pub const USERNAME: &str = "revbridge";
@@ -23,9 +23,9 @@ impl Phone {
             Method::Cancel => self.on_cancel(message, request, fx),
             Method::Bye => self.on_bye(now, message, request, fx),
             Method::Invite | Method::Options | Method::Info | Method::Update => self.on_in_dialog(message, request, fx),
+            Method::PRack => self.on_prack(message, request, fx),
             Method::Message
             | Method::Notify
-            | Method::PRack
             | Method::Publish
             | Method::Refer
             | Method::Register
@@ -37,6 +37,13 @@ impl Phone {
     pub fn begin(&mut self, fx: &mut Effects) {
         if self.is_silent() {
             self.stage = Stage::Silent;
+            return;
+        }
+        if self.plan.wants_longer && !self.asked_longer && self.supports("timer") {
+            self.asked_longer = true;
+            self.stage = Stage::TooShort;
+            let header = Header::Other("Min-SE".into(), super::session::LONGER.to_string());
+            self.refuse_with(422, vec![header], fx);
             return;
         }
         if let Some(challenge) = self.plan.challenge.filter(|c| self.challenges == 0 || c.never_content) {
@@ -69,8 +76,13 @@ impl Phone {
             if let Some(text) = &self.last_response {
                 fx.send(text.clone());
             }
-        } else if message.cseq > self.cseq && self.stage == Stage::Challenged {
-            self.check_credentials(request, fx);
+        } else if message.cseq > self.cseq && matches!(self.stage, Stage::Challenged | Stage::TooShort) {
+            if self.stage == Stage::Challenged {
+                self.check_credentials(request, fx);
+            }
+            if self.asked_longer && !Self::is_long_enough(request) {
+                fx.fault("an INVITE whose session is as short as the one that was refused");
+            }
             self.invite = request.clone();
             self.branch = message.branch.clone();
             self.sent_by = message.sent_by.clone();
@@ -115,9 +127,7 @@ impl Phone {
             return;
         }
         for fork in 0..self.dialogs.len() {
-            let extra = self.confessions();
-            let tag = self.dialogs[fork].tag.clone();
-            self.respond(response(&self.invite, 180, Some(&tag), &extra, None), fx);
+            self.say_provisional(180, fork, None, Timer::Ring, fx);
         }
     }
 
@@ -126,11 +136,18 @@ impl Phone {
             return;
         }
         let fork = self.dialogs.len() - 1;
-        let (extra, tag, body) = (self.confessions(), self.dialogs[fork].tag.clone(), self.session_body(fork));
-        self.respond(response(&self.invite, 183, Some(&tag), &extra, body.as_deref()), fx);
+        let body = self.session_body(fork);
+        self.say_provisional(183, fork, body.as_deref(), Timer::Early, fx);
     }
 
-    fn respond(&mut self, text: String, fx: &mut Effects) {
+    /// Nobody has acknowledged what it said.
+    pub(super) fn give_up(&mut self, fx: &mut Effects) {
+        self.stage = Stage::Refused(503);
+        let extra = self.confessions();
+        self.refuse_with(503, extra, fx);
+    }
+
+    pub(super) fn respond(&mut self, text: String, fx: &mut Effects) {
         self.last_response = Some(text.clone());
         let nonsense = super::nonsense::about(&text, self.plan.nonsense, &self.home, &mut self.rng);
         fx.sends.extend(nonsense);
@@ -142,6 +159,9 @@ impl Phone {
             return;
         }
         match self.plan.outcome {
+            Outcome::Answer(_) if self.dialogs.iter().any(|dialog| dialog.reliable.holds_back()) => {
+                fx.after(T1, Timer::Final);
+            }
             Outcome::Answer(_) => {
                 self.answer(now, 0, fx);
                 if let Some(wait) = self.plan.second.filter(|_| self.dialogs.len() > 1) {
@@ -181,12 +201,17 @@ impl Phone {
         if self.dialogs[fork].up.is_some() || matches!(self.stage, Stage::Refused(_)) {
             return;
         }
-        let (extra, tag, body) = (self.confessions(), self.dialogs[fork].tag.clone(), self.session_body(fork));
+        let (mut extra, tag, mut body) = (self.confessions(), self.dialogs[fork].tag.clone(), self.session_body(fork));
+        extra.extend(self.session_headers());
+        if self.plan.answers_once && self.dialogs[fork].reliable.answered {
+            body = None;
+        }
         let text = response(&self.invite, 200, Some(&tag), &extra, body.as_deref());
         self.stage = Stage::Answered;
         self.dialogs[fork].up = Some(now);
         self.dialogs[fork].answer.clone_from(&text);
         self.respond(text, fx);
+        self.begin_session(fork, fx);
         if self.plan.hasty {
             fx.after(Duration::from_millis(10), Timer::HangUp { fork });
         }
@@ -216,7 +241,7 @@ impl Phone {
 
     fn on_ack(&mut self, message: &Incoming, fx: &mut Effects) {
         if message.branch == self.branch {
-            if matches!(self.stage, Stage::Refused(_) | Stage::Challenged) {
+            if matches!(self.stage, Stage::Refused(_) | Stage::Challenged | Stage::TooShort) {
                 self.refusal_acked = true;
             }
             return;
@@ -276,17 +301,7 @@ impl Phone {
         fx.send(response(request, status, None, &extra, None));
     }
 
-    /// Re-INVITE, UPDATE, OPTIONS, INFO from the server.
-    fn on_in_dialog(&mut self, message: &Incoming, request: &Request, fx: &mut Effects) {
-        let Some(fork) = self.fork_of(message).filter(|fork| self.dialogs[*fork].is_up()) else {
-            return fx.send(response(request, 481, None, &[], None));
-        };
-        let body = sdp::read(&request.body).and_then(|_| self.session_body(fork));
-        let extra = self.confessions();
-        fx.send(response(request, 200, None, &extra, body.as_deref()));
-    }
-
-    fn fork_of(&self, message: &Incoming) -> Option<usize> {
+    pub(super) fn fork_of(&self, message: &Incoming) -> Option<usize> {
         self.dialogs.iter().position(|d| Some(d.tag.as_str()) == message.to_tag.as_deref())
     }
 }

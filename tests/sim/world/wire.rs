@@ -39,6 +39,9 @@ impl World {
         {
             self.browser_first(leg.call);
         }
+        if self.mutant == Some(Mutant::LosesPracks) && message.method == rsip::Method::PRack {
+            return;
+        }
         if self.mutant == Some(Mutant::LosesByes) && side == Side::Destination && message.method == rsip::Method::Bye {
             return;
         }
@@ -185,7 +188,8 @@ impl World {
         what: impl FnOnce(&mut Phone, Timestamp, &mut Effects),
     ) {
         let Some(phone) = self.phones.get_mut(&(side, call_id.clone())) else { return };
-        let mut effects = Effects { server_forgot: self.tally.crashes > 0, ..Effects::default() };
+        let (server_forgot, clean) = (self.tally.crashes > 0, self.scenario.is_clean());
+        let mut effects = Effects { server_forgot, clean, ..Effects::default() };
         what(phone, self.now, &mut effects);
         for fault in effects.faults {
             let name = phone.name();
