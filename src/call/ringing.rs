@@ -326,7 +326,7 @@ impl Call {
             }
             (Side::Destination, LegEvent::Answered { early, sdp }) => {
                 self.destination_answered(now, early, sdp, out);
-            },
+            }
             (Side::Destination, LegEvent::Refused { status, q850 }) => {
                 self.fail(now, End::refused(side, status, q850), out);
             }

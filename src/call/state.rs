@@ -149,15 +149,9 @@ impl End {
             (Loss::Timeout | Loss::Transport, Side::Destination) if ringing => EndReason::DestinationUnreachable,
             (Loss::Unauthorized, Side::User) if ringing => EndReason::UserFailed,
             (Loss::Unauthorized, Side::Destination) if ringing => EndReason::DestinationFailed,
-            (
-                Loss::Timeout
-                | Loss::Transport
-                | Loss::Unauthorized
-                | Loss::Dialog
-                | Loss::NoAck
-                | Loss::Expired,
-                _,
-            ) => EndReason::LegLost,
+            (Loss::Timeout | Loss::Transport | Loss::Unauthorized | Loss::Dialog | Loss::NoAck | Loss::Expired, _) => {
+                EndReason::LegLost
+            }
         };
         Self::new(reason, EndedBy::Failure)
     }

@@ -514,6 +514,50 @@ fn early_media_of_the_last_dialog_to_describe_itself_replaces_the_ringback() {
 }
 
 #[test]
+fn an_answer_without_a_description_is_the_one_of_its_own_fork() {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.durable();
+    let narrow = b.answer(Side::Destination, &[Codec::Pcma]);
+    let wide = b.answer(Side::Destination, &[Codec::Pcmu]);
+    b.leg(Side::Destination, LegEvent::Progress { status: 183, early: 0, sdp: narrow });
+    b.leg(Side::Destination, LegEvent::Progress { status: 183, early: 1, sdp: wide });
+    b.leg(Side::Destination, LegEvent::Answered { early: Some(0), sdp: None });
+    assert_eq!(b.call.party(Side::Destination).codecs()[0], Codec::Pcma);
+}
+
+#[test]
+fn a_phone_that_described_itself_while_it_rang_may_answer_without() {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    let sdp = b.answer(Side::User, &[Codec::Pcmu]);
+    b.leg(Side::User, LegEvent::Progress { status: 183, early: 0, sdp });
+    b.said();
+    b.leg(Side::User, LegEvent::Answered { early: Some(0), sdp: None });
+    assert_eq!(b.said(), ["commit Barrier"], "the destination is to be rung");
+}
+
+#[test]
+fn a_destination_that_rings_may_move_its_early_media() {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.durable();
+    b.said();
+    let sdp = b.answer(Side::Destination, &[Codec::Pcmu]);
+    b.leg(Side::Destination, LegEvent::Progress { status: 183, early: 0, sdp: sdp.clone() });
+    assert_eq!(b.said(), ["A hears Peer"]);
+    let mut moved = sdp.unwrap();
+    moved.media[0].port += 2;
+    b.leg(Side::Destination, LegEvent::Offer { early: Some(0), sdp: Some(moved.clone()) });
+    assert_eq!(b.said(), ["B answer SendRecv", "A hears Peer"]);
+    b.leg(Side::Destination, LegEvent::Answered { early: Some(0), sdp: None });
+    let remote = b.call.party(Side::Destination).agreed.as_ref().and_then(|agreed| agreed.remote);
+    assert_eq!(remote.map(|remote| remote.port()), Some(moved.media[0].port));
+}
+
+#[test]
 fn whatever_ends_it_each_leg_is_ended_once_and_settled_once() {
     type End = (&'static str, fn(&mut Bench), EndReason);
     let ends: [End; 6] = [

@@ -412,6 +412,7 @@ fn who_signs_registers_or_hides_has_what_that_needs() {
     for (head, trunk, said) in [
         ("", "sign = true", "trunk.sign: needs key_file and certificate_url in [stir]"),
         ("", "register = true", "trunk.register: needs username, password and realm"),
+        ("", "session_expires_seconds = 60", "trunk.session_expires_seconds: expected 0 or at least 90"),
         ("", "privacy = \"id\"", "trunk.privacy: \"id\" needs trusted = true"),
         ("", "trusted = true\nprivacy = \"all\"", "trunk.privacy: expected \"none\" or \"id\""),
         ("[stir]\nkey_file = \"k.pem\"", "", "stir.certificate_url: missing"),
@@ -425,6 +426,7 @@ fn who_signs_registers_or_hides_has_what_that_needs() {
     let all = format!("{credentials}\nsign = true\nregister = true\ntrusted = true\nprivacy = \"id\"");
     let config = Config::parse(&with(stir, &all), "c").unwrap();
     let trunk = &config.trunks[0];
+    assert_eq!((trunk.session_expires, trunk.reliable_provisionals), (Some(1_800), true));
     assert_eq!((trunk.sign, trunk.privacy, trunk.register), (true, Privacy::Id, Some(Duration::from_secs(3_600))));
     assert_eq!(&*config.stir.unwrap().certificate_url, "https://c.example/a.pem");
 }

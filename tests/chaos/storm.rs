@@ -70,6 +70,8 @@ impl Storm {
             settings.store = format!("url = \"{url}\"");
         }
         let server = Server::start(settings);
+        let empty = server.records().is_empty();
+        assert!(empty, "the store has calls of another storm, which would all be differences: give an empty one");
         let users = Crowd::new(lab.user(), user_manner);
         let destinations = Crowd::new(lab.destination(), destination_manner);
         let dice = Dice::new(options.seed);

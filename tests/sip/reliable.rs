@@ -100,7 +100,8 @@ fn a_challenged_prack_is_sent_again_with_credentials() {
     let invite = w.invite();
     w.receive(&answer(&invite, 180, "peer", &reliable(1)));
     let prack = w.sent("PRACK ");
-    let challenge = "WWW-Authenticate: Digest realm=\"carrier.example\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    let challenge =
+        "WWW-Authenticate: Digest realm=\"carrier.example\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
     w.receive(&answer(&prack, 401, "", challenge));
     let again = w.sent("PRACK ");
     assert!(has(&again, "Authorization"));

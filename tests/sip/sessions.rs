@@ -71,7 +71,12 @@ fn ours_is_refreshed_by_update_at_half_of_its_time() {
     let update = w.sent("UPDATE ");
     assert_eq!(header(&update, "Session-Expires"), "600;refresher=uac");
     assert!(update.ends_with("Content-Length: 0\r\n\r\n"));
-    w.receive(&answer(&update, 200, "", "Contact: <sip:moved@198.51.100.10>\r\nSession-Expires: 400;refresher=uac\r\n"));
+    w.receive(&answer(
+        &update,
+        200,
+        "",
+        "Contact: <sip:moved@198.51.100.10>\r\nSession-Expires: 400;refresher=uac\r\n",
+    ));
     w.pass(199 * SECOND);
     w.silent();
     w.pass(SECOND);

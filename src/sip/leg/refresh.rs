@@ -135,7 +135,8 @@ impl Leg {
         }
         let (branch, reliable) = (self.facts.branch(cseq), self.facts.flow.transport.is_reliable());
         let transaction = InviteClient::start(cx.now, reliable);
-        let reinvite = Reinvite { cseq, branch, transaction, bytes: bytes.clone(), authorization, challenges, heard: false };
+        let reinvite =
+            Reinvite { cseq, branch, transaction, bytes: bytes.clone(), authorization, challenges, heard: false };
         self.reinvite = Some(Box::new(reinvite));
         self.send_request(bytes, Way::Usual, "INVITE", cx);
     }

@@ -154,8 +154,7 @@ impl Leg {
             }
             // Both hung up at once: the peer agrees, whatever becomes of our own BYE.
             (Which::Main, Phase::Ending { .. }) => self.finish(cx),
-            (Which::Main, Phase::Prepared | Phase::Calling | Phase::Over)
-            | (Which::Stray(_) | Which::Early(_), _) => {}
+            (Which::Main, Phase::Prepared | Phase::Calling | Phase::Over) | (Which::Stray(_) | Which::Early(_), _) => {}
         }
     }
 
@@ -262,9 +261,9 @@ impl Leg {
 
 /// What the peer requires and we do not know (RFC 3261 §8.2.2.3).
 fn unsupported<'a>(message: &Message<'a>) -> impl Iterator<Item = &'a str> {
-    message.list(HeaderName::Require).filter(|option| {
-        ![early::OPTION, session_timer::OPTION].iter().any(|known| known.eq_ignore_ascii_case(option))
-    })
+    message
+        .list(HeaderName::Require)
+        .filter(|option| ![early::OPTION, session_timer::OPTION].iter().any(|known| known.eq_ignore_ascii_case(option)))
 }
 
 /// `Signal=5` (dtmf-relay) or `5` (dtmf).

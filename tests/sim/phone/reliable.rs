@@ -34,7 +34,14 @@ impl Reliable {
 
 impl Phone {
     /// A provisional response in this fork, reliable where that was agreed; one at a time. `again`: what to try later.
-    pub(super) fn say_provisional(&mut self, status: u16, fork: usize, sdp: Option<&str>, again: Timer, fx: &mut Effects) {
+    pub(super) fn say_provisional(
+        &mut self,
+        status: u16,
+        fork: usize,
+        sdp: Option<&str>,
+        again: Timer,
+        fx: &mut Effects,
+    ) {
         let (mut extra, tag) = (self.confessions(), self.dialogs[fork].tag.clone());
         if !self.plan.reliable || !self.supports("100rel") {
             return self.respond(response(&self.invite, status, Some(&tag), &extra, sdp), fx);
@@ -60,7 +67,14 @@ impl Phone {
         self.invite.headers.iter().any(|h| matches!(h, Header::Supported(s) if s.value().contains(option)))
     }
 
-    pub(super) fn resend_reliable(&mut self, fork: usize, rseq: u32, waited: Duration, wait: Duration, fx: &mut Effects) {
+    pub(super) fn resend_reliable(
+        &mut self,
+        fork: usize,
+        rseq: u32,
+        waited: Duration,
+        wait: Duration,
+        fx: &mut Effects,
+    ) {
         let reliable = &self.dialogs[fork].reliable;
         if !self.is_ringing() || reliable.rseq != rseq || reliable.acknowledged {
             return;
@@ -89,7 +103,8 @@ impl Phone {
         if named.as_deref() != Some(&*wanted) {
             fx.send(response(request, 481, None, &[], None));
             // An earlier one, sent again because its answer was lost.
-            let earlier = named.and_then(|n| n.split(' ').next()?.parse::<u32>().ok()).is_some_and(|n| n < reliable.rseq);
+            let earlier =
+                named.and_then(|n| n.split(' ').next()?.parse::<u32>().ok()).is_some_and(|n| n < reliable.rseq);
             if !earlier {
                 fx.fault("a PRACK for a response that was not sent");
             }
