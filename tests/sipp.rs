@@ -15,7 +15,7 @@ use support::sipp::Outcome;
 use support::{DESTINATION, Lab, Server, Sipp, USER, poll, say};
 
 /// Scenarios at a time: they mostly wait.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 24;
 /// 64·T1 and a little: after that nothing of a call may be left (RFC 3261 §17).
 const RELEASED_WITHIN: Duration = Duration::from_secs(34);
 
@@ -129,6 +129,136 @@ fn over_tcp() -> Vec<Case> {
     cases.into_iter().map(|case| Case { transport: "tcp", ..case }).collect()
 }
 
+/// How a final answer other than 2xx is told, by its class in the record.
+fn refusals() -> Vec<Case> {
+    let unreachable = ("failed", "destination_unreachable");
+    let failed = ("failed", "destination_failed");
+    let no_codec = ("failed", "no_common_codec");
+    let redirected = ("failed", "redirect_refused");
+    let declined = ("rejected", "destination_declined");
+    let outcomes = [
+        ("not_found", unreachable),
+        ("gone", unreachable),
+        ("number_incomplete", unreachable),
+        ("nowhere_604", unreachable),
+        ("temporarily_unavailable", ("no_answer", "destination_no_answer")),
+        ("busy_everywhere", ("busy", "destination_busy")),
+        ("unwanted_607", declined),
+        ("blocked_608", declined),
+        ("not_acceptable_here", no_codec),
+        ("not_acceptable_606", no_codec),
+        ("multiple_choices", redirected),
+        ("use_proxy_305", redirected),
+        ("forbidden_403", failed),
+        ("server_error_500", failed),
+        ("overloaded_503", failed),
+        ("version_505", failed),
+    ];
+    outcomes.into_iter().map(|(scenario, (status, reason))| refused(scenario, status, reason)).collect()
+}
+
+/// Destinations that talk, and then hang up themselves.
+const HANG_UP: [&str; 38] = [
+    "reliable_ringing",
+    "reliable_answer_before_the_200",
+    "reliable_out_of_order",
+    "changes_while_ringing",
+    "offers_too_early",
+    "every_provisional",
+    "answers_at_once",
+    "the_other_fork_answers",
+    "session_too_short",
+    "session_refreshed",
+    "session_too_fast",
+    "transfer_refused",
+    "strangers_in_the_dialog",
+    "info_of_another_kind",
+    "digit_that_is_none",
+    "requires_the_unknown",
+    "foreign_body",
+    "broken_description",
+    "fax_refused",
+    "video_beside",
+    "another_codec",
+    "hold_inactive",
+    "offer_before_the_ack",
+    "numbers_go_back",
+    "cancels_nothing",
+    "acknowledges_nothing",
+    "gone_round",
+    "connected_identity",
+    "compact_headers",
+    "answer_again_later",
+    "challenge_stale",
+    "challenge_strongest",
+    "challenge_with_body",
+    "challenge_twice",
+    "answers_on_hold",
+    "another_event_type",
+    "audio_ended",
+    "another_port",
+];
+
+/// Destinations that talk until the user hangs up.
+const ARE_HUNG_UP: [&str; 9] = [
+    "two_proxies",
+    "strict_router",
+    "no_contact",
+    "names_and_parameters",
+    "bye_challenged",
+    "bye_for_nobody",
+    "bye_refused",
+    "bye_provisional",
+    "both_hang_up",
+];
+
+fn talks() -> Vec<Case> {
+    let hang_up = HANG_UP.iter().map(|scenario| joined(scenario, Destination, "wait_for_bye", "destination"));
+    let are_hung_up = ARE_HUNG_UP.iter().map(|scenario| joined(scenario, Destination, "bye_from_phone", "user"));
+    let confirm = |scenario| Case {
+        dial: json!({"confirm": "press_1"}),
+        ..joined(scenario, User, "bye_from_phone", "destination")
+    };
+    let more = [
+        confirm("press_one_plainly"),
+        confirm("wrong_key_first"),
+        Case {
+            deed: Deed::HangUp { status: "calling_user", after_ms: 500 },
+            ..case("rings_after_the_hang_up", User, "", ("canceled", "api_hangup", "api", FREE))
+        },
+    ];
+    hang_up.chain(are_hung_up).chain(more).collect()
+}
+
+/// What a scenario says that its phone does.
+fn behaviour(scenario: &str) -> String {
+    let file = format!("{}/sipp-scenarios/{scenario}.xml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let name = text.split("<scenario name=\"").nth(1).and_then(|rest| rest.split('"').next());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| panic!("{file}: no name")).to_owned()
+}
+
+/// No file lies about unused, and each says something of its own.
+#[test]
+fn every_scenario_is_run_and_has_a_name_of_its_own() {
+    let elsewhere = ["registrar_wants_more_time"];
+    let all: Vec<Case> = [cases(), refusals(), talks(), over_tcp()].into_iter().flatten().collect();
+    let run = |name: &str| all.iter().any(|case| case.scenario == name || case.partner == name);
+    let mut names = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sipp-scenarios")).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "xml") {
+            continue;
+        }
+        let scenario = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(run(&scenario) || elsewhere.contains(&&*scenario), "{scenario} is never run");
+        if let Some(other) = names.insert(behaviour(&scenario), scenario.clone()) {
+            panic!("{scenario} and {other} have one name");
+        }
+    }
+    assert!(names.len() >= 60, "{} scenarios", names.len());
+}
+
 fn cases() -> Vec<Case> {
     let api_hangup = Deed::HangUp { status: "in_progress", after_ms: 1000 };
     vec![
@@ -210,8 +340,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_behaviour_of_a_phone() {
     support::require_tool("sipp", "sip-tester");
-    let mut cases = cases();
-    cases.extend(over_tcp());
+    let mut cases: Vec<Case> = [cases(), refusals(), talks(), over_tcp()].into_iter().flatten().collect();
     if let Ok(only) = std::env::var("SCENARIO") {
         cases.retain(|case| case.scenario == only);
     }
@@ -245,7 +374,8 @@ fn report(cases: &[Case], verdicts: &[(usize, Vec<String>)]) {
         let on = if case.on == User { "leg A" } else { "leg B" };
         let verdict = if faults.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", faults.join("; ")) };
         let Case { scenario, transport, status, end_reason, .. } = case;
-        say(&format!("  {scenario:28} {on}  {transport}  {status:10} {end_reason:22} {verdict}"));
+        let behaviour = behaviour(scenario);
+        say(&format!("  {scenario:30} {behaviour:52} {on}  {transport}  {status:10} {end_reason:23} {verdict}"));
     }
     files.sort_unstable();
     files.dedup();
