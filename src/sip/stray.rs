@@ -8,7 +8,7 @@ use bytes::BytesMut;
 
 use super::ident::Token;
 use super::leg::ALLOW;
-use super::wire::{HeaderName, Message, Method, ParseError, Writer};
+use super::wire::{HeaderName, Message, Method, ParseError, Scheme, StartLine, Uri, Writer};
 use super::{EndpointAction, Flow, reply};
 use crate::events::{NoiseKind, Notice};
 use crate::model::Secret;
@@ -18,11 +18,19 @@ pub fn answer(message: &Message<'_>, method: Method, flow: Flow, secret: Secret,
     let in_dialog = message.to.tag().is_some();
     let kind = if in_dialog { NoiseKind::UnknownDialog } else { NoiseKind::OutOfDialog };
     out.push(EndpointAction::Notice(Notice::Noise { kind }));
-    let Some(status) = status(method, in_dialog) else { return };
+    let Some(status) = status(method, in_dialog).map(|status| if status == 200 { granted(message) } else { status })
+    else {
+        return;
+    };
     let tag = Token::derive(secret, "stray", &[message.call_id.as_bytes(), message.from.uri.text.as_bytes()]);
     let more = |writer: &mut Writer<'_>| {
         if matches!(status, 200 | 405) {
             writer.header(HeaderName::Allow, ALLOW);
+        }
+        if status == 420 {
+            for options in message.headers(HeaderName::Require) {
+                writer.echo(HeaderName::Unsupported, options);
+            }
         }
     };
     out.extend(reply::write(message, flow.remote, status, tag, more, None).map(|bytes| {
@@ -41,6 +49,20 @@ fn status(method: Method, in_dialog: bool) -> Option<u16> {
         Method::Invite | Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => Some(481),
         Method::Register | Method::Subscribe | Method::Refer | Method::Message | Method::Publish => Some(405),
         Method::Other => Some(501),
+    }
+}
+
+/// What a request gets that could be granted: it may yet speak of what we do not know (RFC 3261 §8.2.2). One
+/// that is refused anyway is not looked at so closely.
+fn granted(message: &Message<'_>) -> u16 {
+    let StartLine::Request { uri, .. } = message.start else { return 200 };
+    let is_foreign = Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Other);
+    if is_foreign {
+        416
+    } else if message.header(HeaderName::Require).is_some_and(|options| !options.is_empty()) {
+        420
+    } else {
+        200
     }
 }
 

@@ -101,6 +101,7 @@ fn a_leg_can_be_ended_whatever_contact_its_peer_gives() {
         "sip:a?b/c&d=e+f$g,h@198.51.100.9",
         "sip:bob@[2001:db8::9]:5060;maddr=[::1];ttl=1",
         "sip:bob@h;x=\u{5b}::1]",
+        "sip:bob@[2001:db8:::192.0.2.1]",
         "SIP:bob@EXAMPLE.com;Transport=UDP",
         "sip:bob@example.com.;gr=urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
         "sip:bob@198.51.100.9:00005060",

@@ -320,7 +320,7 @@ fn answerable(head: &str) -> Option<Box<Answerable<'_>>> {
     // As many as there are before a fault.
     let _ = headers.scan(line.len() + 2);
     let via = headers.values(HeaderName::Via).flat_map(elements).next()?;
-    let via = Via::parse(via).ok()?;
+    let via = Via::of_any_version(via).ok()?;
     let mut echo: Vec<Header<'_>> = Vec::new();
     for header in headers.iter() {
         let repeats = match header.name {

@@ -22,11 +22,20 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Reads one value of the list. White space may stand around each part (RFC 4475 §3.1.1.1).
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
+        Self::read(text, |version| version == "2.0")
+    }
+
+    /// Likewise of any version: a request may be refused for that, and then says where to in its own.
+    pub(super) fn of_any_version(text: &'a str) -> Result<Self, Fault> {
+        Self::read(text, |version| !version.is_empty())
+    }
+
+    fn read(text: &'a str, is_version: impl Fn(&str) -> bool) -> Result<Self, Fault> {
         const BAD: Fault = Fault::Value(HeaderName::Via);
         let mut cursor = Cursor(text);
         if !cursor.eat_all("SIP/2.0/") {
             let is_sip = cursor.word(TOKEN).eq_ignore_ascii_case("SIP") && cursor.eat(b'/');
-            if !is_sip || cursor.word(TOKEN) != "2.0" || !cursor.eat(b'/') {
+            if !is_sip || !is_version(cursor.word(TOKEN)) || !cursor.eat(b'/') {
                 return Err(BAD);
             }
         }
