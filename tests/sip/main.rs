@@ -18,4 +18,5 @@ mod restarts;
 mod sessions;
 mod strays;
 mod timers;
+mod torture;
 mod trunks;

@@ -41,9 +41,9 @@ impl<'b> Writer<'b> {
     pub fn response(buffer: &'b mut BytesMut, status: u16, reason: impl Display) -> Self {
         let mut writer = Self::new(buffer);
         writer.raw("SIP/2.0 ");
-        writer.value(status);
+        writer.value(status, is_control);
         writer.raw(" ");
-        writer.value(reason);
+        writer.value(reason, is_control);
         writer.raw("\r\n");
         writer
     }
@@ -55,12 +55,16 @@ impl<'b> Writer<'b> {
 
     /// One header line. [`HeaderName::Other`] has no name to write and is refused.
     pub fn header(&mut self, name: HeaderName, value: impl Display) -> &mut Self {
+        self.line(name, value, is_control)
+    }
+
+    fn line(&mut self, name: HeaderName, value: impl Display, barred: fn(u8) -> bool) -> &mut Self {
         match name.as_str() {
             Some(name) => self.raw(name),
             None => self.refused = true,
         }
         self.raw(": ");
-        self.value(value);
+        self.value(value, barred);
         self.raw("\r\n");
         self
     }
@@ -80,9 +84,10 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Repeats a value of the message that is being answered; a fold in it becomes a space.
+    /// Repeats a value of the message that is being answered; a fold in it becomes a space. What was read there
+    /// goes back as it was, escaped control characters too (RFC 4475 §3.1.1.2).
     pub fn echo(&mut self, name: HeaderName, value: &str) -> &mut Self {
-        self.header(name, Unfolded(value))
+        self.line(name, Unfolded(value), |b| matches!(b, 0 | b'\r' | b'\n'))
     }
 
     /// Content-Type, Content-Length and the body. Returns the message's length.
@@ -111,28 +116,31 @@ impl<'b> Writer<'b> {
         self.buffer.put_slice(text.as_bytes());
     }
 
-    fn value(&mut self, value: impl Display) {
-        if write!(Filter { buffer: self.buffer, space: true }, "{value}").is_err() {
+    /// A value without any of the bytes that are `barred`.
+    fn value(&mut self, value: impl Display, barred: fn(u8) -> bool) {
+        if write!(Filter { buffer: self.buffer, barred }, "{value}").is_err() {
             self.refused = true;
         }
     }
 
     /// A value within which a space would begin the next field.
     fn word(&mut self, value: impl Display) {
-        if write!(Filter { buffer: self.buffer, space: false }, "{value}").is_err() {
-            self.refused = true;
-        }
+        self.value(value, |b| is_control(b) || b == b' ');
     }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' || byte == 0x7f
 }
 
 struct Filter<'b> {
     buffer: &'b mut BytesMut,
-    space: bool,
+    barred: fn(u8) -> bool,
 }
 
 impl fmt::Write for Filter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().any(|b| b < b' ' || b == 0x7f || (b == b' ' && !self.space)) {
+        if text.bytes().any(self.barred) {
             return Err(fmt::Error);
         }
         self.buffer.put_slice(text.as_bytes());
