@@ -1,8 +1,8 @@
 //! Requests that belong to no leg: one cheap answer without a memory of it, or none.
 //!
 //! An answer says the same to everybody, whatever number is asked for, and is hardly longer than what
-//! it answers: the headers that a response repeats, and at most two short ones. Its To tag is derived,
-//! so a retransmitted request gets the same bytes (RFC 3261 §8.2.7).
+//! it answers: the headers that a response repeats, at most two short ones, and of a 420 what was required.
+//! Its To tag is derived, so a retransmitted request gets the same bytes (RFC 3261 §8.2.7).
 
 use bytes::BytesMut;
 
@@ -18,10 +18,7 @@ pub fn answer(message: &Message<'_>, method: Method, flow: Flow, secret: Secret,
     let in_dialog = message.to.tag().is_some();
     let kind = if in_dialog { NoiseKind::UnknownDialog } else { NoiseKind::OutOfDialog };
     out.push(EndpointAction::Notice(Notice::Noise { kind }));
-    let Some(status) = status(method, in_dialog).map(|status| if status == 200 { granted(message) } else { status })
-    else {
-        return;
-    };
+    let Some(status) = status(message, method, in_dialog) else { return };
     let tag = Token::derive(secret, "stray", &[message.call_id.as_bytes(), message.from.uri.text.as_bytes()]);
     let more = |writer: &mut Writer<'_>| {
         if matches!(status, 200 | 405) {
@@ -39,11 +36,11 @@ pub fn answer(message: &Message<'_>, method: Method, flow: Flow, secret: Secret,
     }));
 }
 
-fn status(method: Method, in_dialog: bool) -> Option<u16> {
+fn status(message: &Message<'_>, method: Method, in_dialog: bool) -> Option<u16> {
     match method {
         Method::Ack => None,
         Method::Cancel => Some(481),
-        Method::Options => Some(200),
+        Method::Options => Some(options(message)),
         // Nobody can call us, and nothing is said of whom they tried to call.
         Method::Invite if !in_dialog => Some(403),
         Method::Invite | Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => Some(481),
@@ -52,9 +49,9 @@ fn status(method: Method, in_dialog: bool) -> Option<u16> {
     }
 }
 
-/// What a request gets that could be granted: it may yet speak of what we do not know (RFC 3261 §8.2.2). One
-/// that is refused anyway is not looked at so closely.
-fn granted(message: &Message<'_>) -> u16 {
+/// The one request that could be granted may yet speak of what we do not know (RFC 3261 §8.2.2). Those that are
+/// refused anyway are not looked at so closely.
+fn options(message: &Message<'_>) -> u16 {
     let StartLine::Request { uri, .. } = message.start else { return 200 };
     let is_foreign = Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Other);
     if is_foreign {

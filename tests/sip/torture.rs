@@ -19,6 +19,10 @@ use rows::{Outcome, READ, ROWS, Row};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/torture.md");
 
+/// Where the trunk is.
+const V4: &str = "192.0.2.7:5070";
+const V6: &str = "[2001:db8::7]:5070";
+
 fn bytes(name: &str) -> &'static [u8] {
     ROWS.iter().find(|row| row.name == name).unwrap().bytes
 }
@@ -80,11 +84,18 @@ fn has_its_outcome(row: &Row, w: &mut World, from: &str) {
 #[test]
 fn every_message_has_its_outcome() {
     for row in ROWS {
-        for from in ["192.0.2.7:5070", "192.0.2.7:41000", "198.51.100.66:5060", "203.0.113.9:1025"] {
-            let mut idle = World::new();
+        for (ours, from) in [
+            (V4, "192.0.2.7:5070"),
+            (V4, "192.0.2.7:41000"),
+            (V4, "198.51.100.66:5060"),
+            (V4, "203.0.113.9:1025"),
+            (V6, "[2001:db8::7]:5070"),
+            (V6, "[2001:db8::9:1]:6050"),
+        ] {
+            let mut idle = World::with(trunk(ours));
             has_its_outcome(row, &mut idle, from);
             assert_eq!(idle.endpoint.next_timeout(), None, "{}: nothing is remembered", row.name);
-            let mut busy = World::new();
+            let mut busy = World::with(trunk(ours));
             let invite = busy.confirmed();
             let before = busy.snapshot();
             has_its_outcome(row, &mut busy, from);
@@ -313,9 +324,9 @@ fn dblreq_is_answered_once() {
     assert_eq!((answer.cseq.number, answer.cseq.method), (8, Method::Register));
 }
 
-/// Their methods are all that keeps these from the dialog that they say they are of.
+/// Outside of a call these are refused before anybody looks at what they hold.
 #[test]
-fn what_is_asked_in_a_dialog_is_judged_like_it() {
+fn within_a_call_a_request_is_judged_by_what_it_holds() {
     let mut w = World::new();
     let invite = w.confirmed();
     let cases = [("invut", 415), ("bext01", 420), ("zeromf", 200), ("esc02", 501), ("regaut01", 405)];
