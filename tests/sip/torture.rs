@@ -279,6 +279,9 @@ fn bext01_is_told_what_nobody_supports() {
 fn intmeth_is_an_unknown_method_but_for_its_nul() {
     let mut w = World::new();
     let flow = w.flow;
+    let (sent, _) = deliver(&mut w, flow, bytes("intmeth"));
+    let refusal = String::from_utf8(sent[0].1.clone()).unwrap();
+    assert!(["From", "Call-ID", "CSeq"].iter().all(|name| has(&refusal, name)) && !has(&refusal, "To"), "{refusal}");
     let request = String::from_utf8(bytes("intmeth").to_vec()).unwrap().replace('\0', "0");
     let (sent, noise) = deliver(&mut w, flow, request.as_bytes());
     assert_eq!(noise, [NoiseKind::OutOfDialog]);

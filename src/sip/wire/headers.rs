@@ -1,5 +1,6 @@
 //! The header lines of a message: which each one is, and where.
 
+use memchr::memmem;
 use smallvec::SmallVec;
 
 use super::lex::{Cursor, TOKEN, trim};
@@ -37,8 +38,7 @@ impl<'a> Headers<'a> {
     }
 
     /// Finds and names the lines from `at` on, and returns where the empty one ends that is the last.
-    /// After a fault, those before it are kept. Linear: a byte is looked at once for the end of its
-    /// line, and once more if it is of a name.
+    /// Linear: a byte is looked at once for the end of its line, and once more if it is of a name.
     pub fn scan(&mut self, mut at: usize) -> Result<usize, Fault> {
         while !self.text.as_bytes()[at..].starts_with(b"\r\n") {
             if self.lines.len() == limits::HEADERS {
@@ -49,6 +49,20 @@ impl<'a> Headers<'a> {
             at = next;
         }
         Ok(at + 2)
+    }
+
+    /// Likewise of what is faulty: the lines that can be read, whatever stands between them. Linear too: what comes
+    /// after a fault in a folded line begins with white space, and so is no line.
+    pub fn salvage(&mut self, mut at: usize) {
+        while self.lines.len() < limits::HEADERS && !self.text.as_bytes()[at..].starts_with(b"\r\n") {
+            if let Ok((line, next)) = read_line(self.text, at) {
+                self.lines.push(line);
+                at = next;
+            } else {
+                let Some(end) = memmem::find(&self.text.as_bytes()[at..], b"\r\n") else { return };
+                at += end + 2;
+            }
+        }
     }
 
     pub fn lines(&self) -> &[Line] {
@@ -147,5 +161,19 @@ mod tests {
         let values: Vec<_> = headers.iter().map(|h| (h.name, h.value)).collect();
         use HeaderName::{From, Other, To, Via};
         assert_eq!(values, [(Other, "b"), (Via, "x\r\n y"), (To, ""), (From, "")]);
+    }
+
+    #[test]
+    fn a_faulty_line_hides_no_other() {
+        let text =
+            "Via: x\r\nno colon\r\nTo: a\r\n b\0\r\n c\r\nFrom: y\r\nCSeq: \n1\r\nCall-ID: z\r\n\r\nTo: body\r\n\r\n";
+        let mut headers = Headers::of(text);
+        headers.salvage(0);
+        let values: Vec<_> = headers.iter().map(|h| (h.name, h.value)).collect();
+        use HeaderName::{CallId, From, Via};
+        assert_eq!(values, [(Via, "x"), (From, "y"), (CallId, "z")]);
+        for end in 0..text.len() {
+            Headers::of(&text[..end]).salvage(0);
+        }
     }
 }

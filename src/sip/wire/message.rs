@@ -317,8 +317,7 @@ fn answerable(head: &str) -> Option<Box<Answerable<'_>>> {
         return None;
     }
     let mut headers = Headers::of(head);
-    // As many as there are before a fault.
-    let _ = headers.scan(line.len() + 2);
+    headers.salvage(line.len() + 2);
     let via = headers.values(HeaderName::Via).flat_map(elements).next()?;
     let via = Via::of_any_version(via).ok()?;
     let mut echo: Vec<Header<'_>> = Vec::new();

@@ -17,6 +17,9 @@ fn is_dropped(bytes: &[u8], fault: Fault) {
 fn intmeth() {
     let bytes = message!("intmeth");
     is_told(bytes, 400, Fault::Text);
+    let answerable = Message::parse(bytes).unwrap_err().answerable.unwrap();
+    let echo: Vec<_> = answerable.echo().map(|(name, _)| name).collect();
+    assert_eq!(echo, [HeaderName::Via, HeaderName::From, HeaderName::CallId, HeaderName::CSeq], "all but the To");
     let method = "!interesting-Method0123456789_*+`.%indeed'~";
     let text = str::from_utf8(bytes).unwrap().replace('\0', "0");
     let message = Message::parse(text.as_bytes()).unwrap();
