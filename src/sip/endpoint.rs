@@ -233,6 +233,17 @@ impl Endpoint {
         }
     }
 
+    /// Whoever could have been asked instead may be gone by now: then the silence has to be borne.
+    fn wait_on(&mut self, now: Timestamp, leg: LegId) {
+        let is_due = self.legs.get(&leg).is_some_and(|attempts| attempts.last().is_impatient(now));
+        if is_due
+            && !self.may_go_on(now, leg)
+            && let Some(attempts) = self.legs.get_mut(&leg)
+        {
+            attempts.last_mut().bear_silence();
+        }
+    }
+
     /// Whether another trunk could be asked for this leg.
     fn may_go_on(&self, now: Timestamp, leg: LegId) -> bool {
         self.legs.get(&leg).is_some_and(|attempts| {
@@ -325,6 +336,7 @@ impl Endpoint {
         for owner in due {
             match owner {
                 Owner::Leg(id, _) => {
+                    self.wait_on(now, id);
                     if let Some(attempts) = self.legs.get_mut(&id) {
                         let from = out.len();
                         attempts.all(&mut self.config.context(now, out), Leg::timeout);

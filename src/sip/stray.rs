@@ -7,7 +7,7 @@
 use bytes::BytesMut;
 
 use super::ident::Token;
-use super::leg::ALLOW;
+use super::leg::{ALLOW, unsupported};
 use super::wire::{HeaderName, Message, Method, ParseError, Scheme, StartLine, Uri, Writer};
 use super::{EndpointAction, Flow, reply};
 use crate::events::{NoiseKind, Notice};
@@ -25,8 +25,8 @@ pub fn answer(message: &Message<'_>, method: Method, flow: Flow, secret: Secret,
             writer.header(HeaderName::Allow, ALLOW);
         }
         if status == 420 {
-            for options in message.headers(HeaderName::Require) {
-                writer.echo(HeaderName::Unsupported, options);
+            for option in unsupported(message) {
+                writer.echo(HeaderName::Unsupported, option);
             }
         }
     };
@@ -56,7 +56,7 @@ fn options(message: &Message<'_>) -> u16 {
     let is_foreign = Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Other);
     if is_foreign {
         416
-    } else if message.header(HeaderName::Require).is_some_and(|options| !options.is_empty()) {
+    } else if unsupported(message).next().is_some() {
         420
     } else {
         200

@@ -36,6 +36,8 @@ pub struct Scenario {
     pub streams: [Option<StreamPlan>; 2],
     /// A further trunk to a side's phones, which is asked first and does not always do its work.
     pub gateways: [Option<GatewayPlan>; 2],
+    /// Where a side's trunk has a name: what the DNS answers from when on.
+    pub names: [Option<Vec<(Duration, Doors)>>; 2],
     pub disk: DiskPlan,
     pub media: MediaPlan,
     pub crashes: Vec<Crash>,
@@ -92,6 +94,38 @@ pub struct NetworkPlan {
     pub delay: (Duration, Duration),
     /// Per mille of the phones' messages that somebody off the path sees and abuses.
     pub strangers: u64,
+}
+
+/// By which of its two addresses a trunk is to be reached, in the order of their priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doors {
+    Front,
+    Back,
+    FrontThenBack,
+    BackThenFront,
+}
+
+impl Doors {
+    /// Whether each is the back one.
+    pub fn order(self) -> &'static [bool] {
+        match self {
+            Doors::Front => &[false],
+            Doors::Back => &[true],
+            Doors::FrontThenBack => &[false, true],
+            Doors::BackThenFront => &[true, false],
+        }
+    }
+}
+
+/// A first answer, and up to five that differ from it.
+fn answers(rng: &mut Rng) -> Vec<(Duration, Doors)> {
+    let mut doors = || rng.pick(&[Doors::Front, Doors::Back, Doors::FrontThenBack, Doors::BackThenFront]);
+    let mut answers = vec![(Duration::ZERO, doors())];
+    let more = [doors(), doors(), doors(), doors(), doors()];
+    let changes = rng.below(6) as usize;
+    answers.extend(more.into_iter().take(changes).map(|doors| (rng.millis(0, 100_000), doors)));
+    answers.sort_by_key(|(at, _)| *at);
+    answers
 }
 
 /// Per mille of the INVITEs of which a trunk makes less than it should; it passes the others on.
@@ -160,6 +194,7 @@ impl Scenario {
             network: NetworkPlan::new(rng, kind),
             streams: [None; 2],
             gateways: [None; 2],
+            names: [const { None }; 2],
             disk: DiskPlan::new(rng, kind),
             media: MediaPlan {
                 open_fails: if kind == Kind::Clean { 0 } else { rng.pick(&[0, 0, 30]) },
@@ -181,6 +216,14 @@ impl Scenario {
             let bad = kind != Kind::Clean;
             world.gateways = [(); 2].map(|()| (bad && rng.chance(300)).then(|| GatewayPlan::new(rng)));
             world.streams = [(); 2].map(|()| rng.chance(300).then(|| StreamPlan::new(rng, kind)));
+            for call in &mut world.calls {
+                call.a.learn(rng);
+                call.b.learn(rng);
+            }
+            for side in Side::BOTH {
+                let plain = world.stream(side).is_none() && world.gateway(side).is_none();
+                world.names[side as usize] = (plain && rng.chance(400)).then(|| answers(rng));
+            }
         }
         world
     }

@@ -5,16 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use revbridge::config::{CallConfig, Credentials, Listener, MediaConfig, Transport, Trunk};
+use revbridge::config::{CallConfig, Credentials, Listener, MediaConfig, Name, Transport, Trunk};
 use revbridge::guardrails::{Allowlist, LegPrice, Limits, PriceTable, Rules};
 use revbridge::model::{CallId, E164, Money, Opener, OrganizationId, Side, Token, TokenDigest, TokenSeed, UserId};
-use revbridge::sip::{EndpointConfig, Flow};
+use revbridge::sip::{EndpointConfig, Flow, Target};
 use revbridge::store::Answer;
 use revbridge::switch::{Dial, IdempotencyKey, SwitchConfig, TokenOrder, UserLeg};
 
 use crate::browser::GRACE;
 use crate::phone::{Home, PASSWORD, USERNAME};
-use crate::scenario::{CallPlan, Numbers, OrganizationPlan, Scenario};
+use crate::scenario::{CallPlan, Doors, Numbers, OrganizationPlan, Scenario};
 
 /// Few enough to run out of them.
 pub const PORT_PAIRS: usize = 16;
@@ -62,6 +62,30 @@ pub fn gateway(side: Side, node: u8) -> Flow {
     Flow { remote: SocketAddr::new(Ipv4Addr::new(a, b, c, d + 100).into(), 5060), ..usual }
 }
 
+/// The other address of a trunk that has a name.
+pub fn back_door(side: Side, node: u8) -> Flow {
+    let usual = flow(side, node, Transport::Udp);
+    let IpAddr::V4(ip) = usual.remote.ip() else { unreachable!("the simulated network is IPv4") };
+    let [a, b, c, d] = ip.octets();
+    Flow { remote: SocketAddr::new(Ipv4Addr::new(a, b, c, d + 50).into(), 5060), ..usual }
+}
+
+pub fn trunk_name(side: Side) -> &'static str {
+    match side {
+        Side::User => "a",
+        Side::Destination => "b",
+    }
+}
+
+/// What the DNS says, in its order.
+pub fn targets(side: Side, doors: Doors) -> Vec<Target> {
+    let target = |(priority, back): (usize, &bool)| {
+        let flow = if *back { back_door(side, 0) } else { flow(side, 0, Transport::Udp) };
+        Target { transport: flow.transport, address: flow.remote, priority: priority as u32, weight: 1 }
+    };
+    doors.order().iter().enumerate().map(target).collect()
+}
+
 /// A connection that the side's trunk has made.
 pub fn made_by_trunk(side: Side, node: u8, transport: Transport) -> Flow {
     let usual = flow(side, node, transport);
@@ -75,9 +99,10 @@ pub fn stranger(node: u8) -> Flow {
 }
 
 fn trunk(side: Side, ping: Option<Duration>, transport: Transport) -> Arc<Trunk> {
-    let (name, prefixes) = match side {
-        Side::User => ("a", vec!["+1".to_owned()]),
-        Side::Destination => ("b", vec!["+44".to_owned(), "+49".to_owned()]),
+    let name = trunk_name(side);
+    let prefixes = match side {
+        Side::User => vec!["+1".to_owned()],
+        Side::Destination => vec!["+44".to_owned(), "+49".to_owned()],
     };
     let target = flow(side, 0, transport).remote;
     Arc::new(Trunk {
@@ -94,7 +119,12 @@ fn trunk(side: Side, ping: Option<Duration>, transport: Transport) -> Arc<Trunk>
 }
 
 fn trunks(side: Side, scenario: &Scenario) -> Vec<Arc<Trunk>> {
-    let usual = trunk(side, scenario.ping, scenario.transport(side));
+    let mut usual = trunk(side, scenario.ping, scenario.transport(side));
+    if scenario.names[side as usize].is_some() {
+        let host: Arc<str> = format!("{}.phones.invalid", usual.name).into();
+        let name_to_resolve = Some(Name { host: host.clone(), port: None, transport: None });
+        usual = Arc::new(Trunk { host, name_to_resolve, port: None, ..Trunk::clone(&usual) });
+    }
     let first = |_| {
         let target = gateway(side, 0).remote;
         let host = target.ip().to_string().into();

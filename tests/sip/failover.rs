@@ -1,10 +1,10 @@
 //! Trunks that fail: another takes the call, and nothing of the first attempt is left (RFC 3263 §4.3).
 
-use revbridge::config::{Transport, Trunk};
+use revbridge::config::{Name, Transport, Trunk};
 use revbridge::events::Notice;
 use revbridge::leg::{Failure, LegCommand, LegEvent, Loss};
 use revbridge::model::Secret;
-use revbridge::sip::Down;
+use revbridge::sip::{Down, Target};
 
 use crate::peer::*;
 
@@ -236,4 +236,31 @@ fn after_a_restart_an_attempt_that_was_given_up_is_cancelled_for_it_may_ring_sin
     w.overlook();
     w.receive_from(first_flow, &answer(&first, 180, "peer", ""));
     assert_eq!(branch(&w.sent("CANCEL ")), branch(&first));
+}
+
+/// Whoever could have been asked instead was there when the INVITE left, and is not when its time has come.
+#[test]
+fn silence_is_borne_where_nobody_else_is_left() {
+    let host: std::sync::Arc<str> = "second.example".into();
+    let name = Name { host: host.clone(), port: None, transport: None };
+    let second = Trunk { host, name_to_resolve: Some(name), ..named("second", SECOND_ONE, 2) };
+    for stays in [true, false] {
+        let mut w = World::among(vec![named("first", FIRST, 1), second.clone()], Secret([5; 16]));
+        let there =
+            [Target { transport: Transport::Udp, address: SECOND_ONE.parse().unwrap(), priority: 0, weight: 1 }];
+        w.endpoint.targets(w.now, "second", &there, &mut vec![]);
+        let invite = w.invite();
+        if !stays {
+            w.endpoint.targets(w.now, "second", &[], &mut vec![]);
+        }
+        w.pass(4 * SECOND);
+        if stays {
+            assert_eq!(unreached(&mut w), Failure::Lost(Loss::Timeout));
+            continue;
+        }
+        w.no_event();
+        w.overlook();
+        w.receive(&answer(&invite, 200, "late", &with_sdp("")));
+        assert!(matches!(w.event(), LegEvent::Answered { .. }));
+    }
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Facts;
 use super::dialog::Dialog;
-use super::early::{self, RAck};
+use super::early::RAck;
 use super::way::{MOST_UDP_BYTES, Way};
 use crate::config::{Privacy, Transport, Trunk};
 use crate::leg::Cause;
@@ -22,6 +22,9 @@ const MAX_FORWARDS: u8 = 70;
 
 /// What a peer may send us within a dialog (RFC 3261 §20.5).
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, PRACK, UPDATE, INFO";
+
+/// What a peer may require of us (RFC 3261 §20.37).
+pub const SUPPORTED: &str = "100rel, timer";
 
 /// The only body that we read as a session.
 pub const SDP: &str = "application/sdp";
@@ -168,11 +171,10 @@ impl Facts {
     /// What we can do, and for how long the session shall stand: `refresh` where we refresh it, else what the trunk is
     /// asked for (RFC 4028 §7.1).
     fn session_expires(&self, writer: &mut Writer<'_>, min_se: Option<u32>, refresh: Option<u32>) {
-        if self.trunk.reliable_provisionals {
-            writer.header(HeaderName::Supported, format_args!("{}, {}", early::OPTION, session_timer::OPTION));
-        } else {
-            writer.header(HeaderName::Supported, session_timer::OPTION);
-        }
+        writer.header(
+            HeaderName::Supported,
+            if self.trunk.reliable_provisionals { SUPPORTED } else { session_timer::OPTION },
+        );
         let least = min_se.unwrap_or(0);
         if let Some(seconds) = refresh {
             let role = Role::Uac.as_str();

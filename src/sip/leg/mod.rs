@@ -39,6 +39,7 @@ pub use compose::{ALLOW, Branch, Over, TrunkHost};
 pub use inbound::Packet;
 pub use known::Known;
 pub use snapshot::LegSnapshot;
+pub use uas::unsupported;
 pub use way::{Detour, Way};
 
 use std::net::SocketAddr;
@@ -261,6 +262,16 @@ impl Leg {
     /// Another trunk could be asked if this one says nothing.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = Some(patience);
+    }
+
+    /// The patience with its silent peer is at an end.
+    pub fn is_impatient(&self, now: Timestamp) -> bool {
+        self.silent_until.is_some_and(|until| until <= now)
+    }
+
+    /// No other trunk could be asked after all: it waits as long as its transaction does.
+    pub fn bear_silence(&mut self) {
+        self.silent_until = None;
     }
 
     /// No response above 100 but the last has come, so nobody rings because of it.

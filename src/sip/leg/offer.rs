@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::compose::{ALLOW, SDP};
+use super::compose::{ALLOW, SDP, SUPPORTED};
 use super::inbound::Packet;
 use super::uac::session;
 use super::{Context, Leg, Which};
@@ -101,6 +101,7 @@ impl Leg {
         let more = |writer: &mut Writer<'_>| {
             facts.contact(writer);
             writer.header(HeaderName::Allow, ALLOW).header(HeaderName::Server, product);
+            writer.header(HeaderName::Supported, SUPPORTED);
             granted.into_iter().for_each(|granted| granted.write(writer));
         };
         self.respond_with(offer.key, offer.packet(&message), 200, more, Some((SDP, body.as_bytes())), cx);

@@ -5,8 +5,7 @@
 //!
 //! Deliberately absent: REFER, SUBSCRIBE, NOTIFY, MESSAGE, PUBLISH. They are not in Allow, and 405 says so.
 
-use super::compose::{ALLOW, SDP};
-use super::early;
+use super::compose::{ALLOW, SDP, SUPPORTED};
 use super::inbound::{self, Packet};
 use super::uac::{cause, session};
 use super::{Context, Leg, Phase, Which};
@@ -205,6 +204,7 @@ impl Leg {
     fn options(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) {
         let more = |writer: &mut crate::sip::wire::Writer<'_>| {
             writer.header(HeaderName::Allow, ALLOW).header(HeaderName::Accept, SDP);
+            writer.header(HeaderName::Supported, SUPPORTED);
         };
         self.respond_with(key, packet, 200, more, None, cx);
     }
@@ -260,10 +260,9 @@ impl Leg {
 }
 
 /// What the peer requires and we do not know (RFC 3261 §8.2.2.3).
-fn unsupported<'a>(message: &Message<'a>) -> impl Iterator<Item = &'a str> {
-    message
-        .list(HeaderName::Require)
-        .filter(|option| ![early::OPTION, session_timer::OPTION].iter().any(|known| known.eq_ignore_ascii_case(option)))
+pub fn unsupported<'a>(message: &Message<'a>) -> impl Iterator<Item = &'a str> {
+    let known = |option: &str| SUPPORTED.split(", ").any(|known| known.eq_ignore_ascii_case(option));
+    message.list(HeaderName::Require).filter(move |option| !known(option))
 }
 
 /// `Signal=5` (dtmf-relay) or `5` (dtmf).

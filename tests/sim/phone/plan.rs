@@ -172,12 +172,6 @@ impl PhonePlan {
             let after = if rng.chance(150) { Duration::ZERO } else { rng.millis(100, 30_000) };
             acts.push((after, Act::Hangup));
         }
-        let timer = rng.chance(250).then(|| TimerPlan::new(rng));
-        if let Some(timer) = timer.filter(|timer| timer.refreshes.is_none() && acts.is_empty() && rng.chance(300)) {
-            // Both change the session at once.
-            let half = Duration::from_millis(500 * u64::from(timer.seconds));
-            acts.push((half - Duration::from_millis(40) + rng.millis(0, 80), Act::Hold));
-        }
         Self {
             challenge: rng.chance(120).then(|| Challenge::new(rng)),
             trying: rng.chance(600),
@@ -198,11 +192,26 @@ impl PhonePlan {
             crossing: rng.chance(250).then(|| if rng.chance(500) { Duration::ZERO } else { rng.millis(0, 5_000) }),
             nonsense: if hostile && rng.chance(250) { 200 } else { 0 },
             record_route: rng.chance(200),
-            reliable: rng.chance(300),
-            answers_once: rng.chance(500),
-            changes_early: rng.chance(300),
-            wants_longer: rng.chance(60),
-            timer,
+            reliable: false,
+            answers_once: false,
+            changes_early: false,
+            wants_longer: false,
+            timer: None,
+        }
+    }
+
+    /// It may also ring reliably, and keep the time of its session.
+    pub fn learn(&mut self, rng: &mut Rng) {
+        self.reliable = rng.chance(300);
+        self.answers_once = rng.chance(500);
+        self.changes_early = rng.chance(300);
+        self.wants_longer = rng.chance(60);
+        self.timer = rng.chance(250).then(|| TimerPlan::new(rng));
+        let glares = |timer: &TimerPlan| timer.refreshes.is_none() && self.acts.is_empty() && rng.chance(300);
+        if let Some(timer) = self.timer.filter(glares) {
+            // Both change the session at once.
+            let half = Duration::from_millis(500 * u64::from(timer.seconds));
+            self.acts.push((half - Duration::from_millis(40) + rng.millis(0, 80), Act::Hold));
         }
     }
 }

@@ -33,13 +33,14 @@ impl Reliable {
 }
 
 impl Phone {
-    /// A provisional response in this fork, reliable where that was agreed; one at a time. `again`: what to try later.
+    /// A provisional response in this fork, reliable where that was agreed; one at a time. `again`: what to try later, of a
+    /// response that may not be left out.
     pub(super) fn say_provisional(
         &mut self,
         status: u16,
         fork: usize,
         sdp: Option<&str>,
-        again: Timer,
+        again: Option<Timer>,
         fx: &mut Effects,
     ) {
         let (mut extra, tag) = (self.confessions(), self.dialogs[fork].tag.clone());
@@ -47,7 +48,8 @@ impl Phone {
             return self.respond(response(&self.invite, status, Some(&tag), &extra, sdp), fx);
         }
         if self.dialogs[fork].reliable.is_open() {
-            return fx.after(T1, again);
+            again.into_iter().for_each(|again| fx.after(T1, again));
+            return;
         }
         let rseq = match self.dialogs[fork].reliable.rseq {
             0 => 1 + self.rng.below(1_000_000) as u32,

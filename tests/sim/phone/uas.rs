@@ -127,7 +127,7 @@ impl Phone {
             return;
         }
         for fork in 0..self.dialogs.len() {
-            self.say_provisional(180, fork, None, Timer::Ring, fx);
+            self.say_provisional(180, fork, None, None, fx);
         }
     }
 
@@ -137,7 +137,7 @@ impl Phone {
         }
         let fork = self.dialogs.len() - 1;
         let body = self.session_body(fork);
-        self.say_provisional(183, fork, body.as_deref(), Timer::Early, fx);
+        self.say_provisional(183, fork, body.as_deref(), Some(Timer::Early), fx);
     }
 
     /// Nobody has acknowledged what it said.

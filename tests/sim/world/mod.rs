@@ -13,6 +13,7 @@ mod process;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ enum Event {
         why: Down,
     },
     Phone(Side, String, Timer),
+    /// The DNS says something else of a trunk's name.
+    Resolved(Side),
     Written,
     Committed {
         life: u32,
@@ -110,6 +113,8 @@ pub struct World {
     life: u32,
     /// What a gateway makes of a call, by its Call-ID.
     gateways: BTreeMap<String, Passage>,
+    /// By which address of a trunk that has a name a call went, by its Call-ID.
+    doors: BTreeMap<String, SocketAddr>,
     /// Which node it is.
     node: u8,
     /// This life took another node's calls over.
@@ -146,6 +151,7 @@ impl World {
             switch: None,
             life: 0,
             gateways: BTreeMap::new(),
+            doors: BTreeMap::new(),
             node: 0,
             took_over: false,
             sources: BTreeMap::new(),
@@ -190,6 +196,11 @@ impl World {
         for crash in self.scenario.crashes.clone() {
             if let CrashPoint::At(at) = crash.when {
                 self.after(at, Event::Crash(crash));
+            }
+        }
+        for side in Side::BOTH {
+            for (at, _) in self.scenario.names[side as usize].clone().unwrap_or_default() {
+                self.after(at, Event::Resolved(side));
             }
         }
         if let Some(at) = self.scenario.drain {
@@ -264,6 +275,7 @@ impl World {
             Event::Phone(side, call_id, timer) => {
                 self.with_phone(side, call_id, |phone, now, fx| phone.timer(now, timer, fx))
             }
+            Event::Resolved(side) => self.resolve(side),
             Event::Written => self.written(),
             Event::Committed { life, id, committed } if life == self.life => self.committed(id, committed),
             Event::Media { life, leg, event } if life == self.life => {

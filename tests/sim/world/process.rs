@@ -45,6 +45,17 @@ impl World {
         self.switch = Some(switch);
         self.announce_audits();
         self.perform(outputs);
+        Side::BOTH.into_iter().for_each(|side| self.resolve(side));
+    }
+
+    /// Tells the switch where a trunk is that has a name.
+    pub(super) fn resolve(&mut self, side: Side) {
+        let age = self.now.since(self.scenario.start);
+        let Some(answers) = &self.scenario.names[side as usize] else { return };
+        let Some((_, doors)) = answers.iter().rev().find(|(at, _)| *at <= age) else { return };
+        let targets = setup::targets(side, *doors);
+        self.trace.say(self.now, || format!("DNS      {} {doors:?}", side.letter()));
+        self.input(Input::Targets(setup::trunk_name(side), &targets));
     }
 
     pub(super) fn crash(&mut self, &Crash { down, elsewhere, .. }: &Crash) {

@@ -45,6 +45,9 @@ impl World {
         if self.mutant == Some(Mutant::LosesByes) && side == Side::Destination && message.method == rsip::Method::Bye {
             return;
         }
+        if self.scenario.names[side as usize].is_some() {
+            self.doors.insert(message.call_id.clone(), flow.remote);
+        }
         let message = Rc::new(message);
         if flow == setup::gateway(side, self.node) {
             return self.pass(side, message);
@@ -87,7 +90,8 @@ impl World {
     fn leads_to(&self, side: Side, flow: Flow) -> bool {
         let transport = self.scenario.transport(side);
         let made = transport.is_reliable() && flow == setup::made_by_trunk(side, self.node, transport);
-        made || flow == setup::flow(side, self.node, transport) || flow == setup::gateway(side, self.node)
+        let named = self.scenario.names[side as usize].is_some() && flow == setup::back_door(side, self.node);
+        made || named || flow == setup::flow(side, self.node, transport) || flow == setup::gateway(side, self.node)
     }
 
     pub(super) fn down(&mut self, side: Side, flow: Flow, why: Down) {
@@ -221,7 +225,10 @@ impl World {
             }
             return;
         }
-        let flow = setup::flow(side, node, transport);
+        // Whoever was called by one address answers and asks from there.
+        let door = Incoming::read(&bytes).ok().and_then(|message| self.doors.get(&message.call_id).copied());
+        let mut flow = setup::flow(side, node, transport);
+        flow.remote = door.unwrap_or(flow.remote);
         let bytes: Rc<[u8]> = bytes.into();
         if transport.is_reliable() {
             let (at, own) = self.network.reply(self.now, side);
