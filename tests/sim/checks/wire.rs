@@ -33,7 +33,8 @@ pub struct Wire {
     /// Call-IDs of which the server has heard a provisional answer, and those where it was more than 100.
     ringing: BTreeSet<String>,
     alerting: BTreeSet<String>,
-    cancelled: BTreeSet<String>,
+    /// Told to stop, or have refused: what still comes of their ringing is late.
+    quiet: BTreeSet<String>,
     /// The Call-ID of the last INVITE of each leg.
     last: BTreeMap<LegId, String>,
     /// The last CSeq number of each Call-ID.
@@ -49,10 +50,16 @@ impl Wire {
 
     /// A provisional answer reaches the switch.
     pub fn rings(&mut self, call_id: String, alerts: bool) {
-        if alerts && !self.cancelled.contains(&call_id) {
+        if alerts && !self.quiet.contains(&call_id) {
             self.alerting.insert(call_id.clone());
         }
         self.ringing.insert(call_id);
+    }
+
+    /// A refusal reaches the switch: whatever rang has stopped.
+    pub fn refuses(&mut self, call_id: String) {
+        self.alerting.remove(&call_id);
+        self.quiet.insert(call_id);
     }
 
     /// The attempt at this leg that counts.
@@ -88,7 +95,7 @@ impl Checks {
         if request.method == Method::Cancel {
             // One that was given up rang while the next one was being permitted: it is told to stop before that rings.
             self.wire.alerting.remove(&message.call_id);
-            self.wire.cancelled.insert(message.call_id.clone());
+            self.wire.quiet.insert(message.call_id.clone());
         }
         let leg = self.wire.legs.get(&message.call_id).copied();
         if first && !matches!(request.method, Method::Ack | Method::Cancel) {

@@ -108,10 +108,13 @@ impl World {
             // To a node that is dead.
             return;
         }
-        let provisional = bytes.starts_with(b"SIP/2.0 1") && self.switch.is_some();
-        if let Some(message) = provisional.then(|| Incoming::read(bytes).ok()).flatten() {
-            let alerts = message.status() > Some(100);
-            self.checks.wire.rings(message.call_id, alerts);
+        let response = bytes.starts_with(b"SIP/2.0 ") && self.switch.is_some();
+        if let Some(message) = response.then(|| Incoming::read(bytes).ok()).flatten() {
+            match message.status().unwrap_or_default() {
+                status @ ..200 => self.checks.wire.rings(message.call_id, status > 100),
+                503 if message.method == rsip::Method::Invite => self.checks.wire.refuses(message.call_id),
+                _ => {}
+            }
         }
         self.input(Input::Packet(flow, bytes));
     }
