@@ -15,7 +15,7 @@ use support::sipp::Outcome;
 use support::{DESTINATION, Lab, Server, Sipp, USER, poll, say};
 
 /// Scenarios at a time: they mostly wait.
-const AT_A_TIME: usize = 24;
+const AT_A_TIME: usize = 16;
 /// 64·T1 and a little: after that nothing of a call may be left (RFC 3261 §17).
 const RELEASED_WITHIN: Duration = Duration::from_secs(34);
 

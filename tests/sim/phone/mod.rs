@@ -185,7 +185,10 @@ impl Phone {
     /// A phone that this INVITE, the first of its Call-ID, rings.
     pub fn new(home: Home, index: usize, plan: PhonePlan, invite: &Incoming, request: &Request, rng: Rng) -> Self {
         let mark = format!("{}{index}", home.mark);
-        let dialogs = (0..plan.forks.max(1)).map(|fork| Dialog::new(format!("{mark}-tag{fork}"))).collect();
+        // One number may be asked for twice, by two trunks: two phones, with tags of their own.
+        let attempt = invite.call_id.get(..4).unwrap_or_default();
+        let tag = |fork| format!("{mark}-{attempt}-tag{fork}");
+        let dialogs = (0..plan.forks.max(1)).map(|fork| Dialog::new(tag(fork))).collect();
         Self {
             home,
             number: message::user(&request.uri),
