@@ -361,26 +361,46 @@ fn walk(path: &Path, seen: &mut impl FnMut(&Path, &str)) {
     }
 }
 
-/// Each `file.rs::function` that a page names between backticks, and what is wrong with it.
-fn missing_tests(page: &str) -> Vec<String> {
-    let named = page.split('`').filter_map(|word| word.split_once(".rs::").map(|(file, name)| (word, file, name)));
-    let missing = named.filter(|(_, file, name)| {
-        let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
-        !text.contains(&format!("fn {name}("))
-    });
-    missing.map(|(word, ..)| word.to_owned()).collect()
+/// Whether the code defines `name`: a function, type, constant or trait, or something for a type of that name.
+fn defines(code: &str, name: &str) -> bool {
+    ["fn", "struct", "enum", "const", "static", "type", "trait", "impl"].iter().any(|kind| {
+        code.match_indices(&format!("{kind} {name}")).any(|(at, found)| {
+            let edge = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            edge(code[..at].chars().next_back()) && edge(code[at + found.len()..].chars().next())
+        })
+    })
+}
+
+/// Each `file.rs::item` and each scenario that a page names between backticks and that is not there. What is
+/// named under `tests` is a function.
+fn missing_items(page: &str) -> Vec<String> {
+    let is_missing = |word: &&str| {
+        if word.starts_with("sipp-scenarios/") && word.ends_with(".xml") {
+            return !root().join(word).is_file();
+        }
+        word.split_once(".rs::").is_some_and(|(file, name)| {
+            let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+            if file.starts_with("tests/") {
+                !text.contains(&format!("fn {name}("))
+            } else {
+                !defines(&blank(&text), name)
+            }
+        })
+    };
+    page.split('`').filter(is_missing).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_tests_that_pages_name_are_there() {
-    assert_eq!(
-        missing_tests("`tests/tidy.rs::root` `tests/tidy.rs::gone` `x.rs::y`"),
-        ["tests/tidy.rs::gone", "x.rs::y"]
-    );
+fn what_pages_name_of_code_and_tests_is_there() {
+    let planted = "`tests/tidy.rs::root` `tests/tidy.rs::gone` `tests/tidy.rs::Source` `x.rs::y` `src/leg.rs::Leg` \
+                   `src/sip/endpoint.rs::Endpoint` `sipp-scenarios/gone.xml` `sipp-scenarios/wrong_branch.xml`";
+    let missing =
+        ["tests/tidy.rs::gone", "tests/tidy.rs::Source", "x.rs::y", "src/leg.rs::Leg", "sipp-scenarios/gone.xml"];
+    assert_eq!(missing_items(planted), missing);
     let mut missing = Vec::new();
     walk(&root().join("docs"), &mut |path, text| {
         if path.extension().is_some_and(|ending| ending == "md") {
-            missing.extend(missing_tests(text).into_iter().map(|name| format!("{}: {name}", path.display())));
+            missing.extend(missing_items(text).into_iter().map(|name| format!("{}: {name}", path.display())));
         }
     });
     assert!(missing.is_empty(), "{missing:#?}");
