@@ -393,9 +393,9 @@ fn missing_items(page: &str) -> Vec<String> {
 #[test]
 fn what_pages_name_of_code_and_tests_is_there() {
     let planted = "`tests/tidy.rs::root` `tests/tidy.rs::gone` `tests/tidy.rs::Source` `x.rs::y` `src/leg.rs::Leg` \
-                   `src/sip/endpoint.rs::Endpoint` `sipp-scenarios/gone.xml` `sipp-scenarios/wrong_branch.xml`";
+                   `src/sip/endpoint.rs::Endpoint` `sipp-scenarios/not_there.xml` `sipp-scenarios/wrong_branch.xml`";
     let missing =
-        ["tests/tidy.rs::gone", "tests/tidy.rs::Source", "x.rs::y", "src/leg.rs::Leg", "sipp-scenarios/gone.xml"];
+        ["tests/tidy.rs::gone", "tests/tidy.rs::Source", "x.rs::y", "src/leg.rs::Leg", "sipp-scenarios/not_there.xml"];
     assert_eq!(missing_items(planted), missing);
     let mut missing = Vec::new();
     walk(&root().join("docs"), &mut |path, text| {
