@@ -234,7 +234,10 @@ impl Call {
     pub fn handle(&mut self, now: Timestamp, event: CallEvent, out: &mut Vec<CallAction>) {
         match event {
             CallEvent::Committed(kind, committed) => match kind {
-                StepKind::Barrier => self.committed(now, committed, out),
+                StepKind::Barrier => {
+                    self.committed(now, committed, out);
+                    Side::BOTH.into_iter().for_each(|side| self.keep_strays(side, out));
+                }
                 StepKind::Extend => self.extended(now, committed, out),
                 StepKind::Settle => self.settled(now, committed, out),
                 StepKind::TakeDown(side) => self.strays_durable(side, &committed, out),
@@ -264,7 +267,8 @@ impl Call {
             State::Ending(ending) => return ending.next_timeout(),
         };
         let browser = self.browser.as_ref().and_then(|browser| browser.next_timeout());
-        [state, browser, self.user.next_timeout(self.extending), self.destination.next_timeout(self.extending)]
+        let asked = self.extending || self.is_answering();
+        [state, browser, self.user.next_timeout(asked), self.destination.next_timeout(asked)]
             .into_iter()
             .flatten()
             .min()
@@ -362,6 +366,12 @@ impl Call {
             }
             State::Ending(_) => {}
         }
+    }
+
+    /// B's answer is on its way to the disk, with the news of it. Another commit would carry the answer too, in its record,
+    /// and not the news: if it came through where the first did not, the call would be answered and nobody told.
+    fn is_answering(&self) -> bool {
+        matches!(&self.state, State::Committing(Committing { next: Next::Join, .. }))
     }
 
     /// A broken invariant: whatever state the call was in, it ends here, with a record.

@@ -17,11 +17,12 @@ impl Call {
     }
 
     /// One commit at a time, and none while the settlement is on its way: a snapshot beside it could be
-    /// taken for a settled one.
+    /// taken for a settled one. None either while the answer is: see [`Call::is_answering`].
     pub(super) fn keep_strays(&mut self, side: Side, out: &mut Vec<CallAction>) {
         let settling = matches!(&self.state, State::Ending(ending) if !ending.is_settled());
+        let answering = self.is_answering();
         let strays = &mut self.party_mut(side).strays;
-        if settling || strays.committing.is_some() {
+        if settling || answering || strays.committing.is_some() {
             return;
         }
         strays.committing = strays.reported.take();

@@ -557,6 +557,31 @@ fn a_destination_that_rings_may_move_its_early_media() {
     assert_eq!(remote.map(|remote| remote.port()), Some(moved.media[0].port));
 }
 
+/// Or it would be durable without the news of it.
+#[test]
+fn nothing_else_is_committed_while_the_answer_is() {
+    for lost in [false, true] {
+        let mut b = Bench::new(Confirm::None, 10_000_000);
+        b.durable();
+        b.answers(Side::User);
+        b.durable();
+        b.answers(Side::Destination);
+        b.leg(Side::Destination, LegEvent::Stray { known: 1 });
+        b.leg(Side::User, LegEvent::Stray { known: 1 });
+        assert_eq!(b.commits.len(), 1, "the answer alone");
+        b.said();
+        if lost {
+            b.fails_to_commit();
+            b.closed();
+            assert_eq!(b.call.record().end_reason, Some(EndReason::StoreUnavailable));
+            continue;
+        }
+        b.durable();
+        let said = b.said();
+        assert_eq!(said.iter().filter(|s| s.starts_with("commit TakeDown")).count(), 2, "{said:?}");
+    }
+}
+
 #[test]
 fn whatever_ends_it_each_leg_is_ended_once_and_settled_once() {
     type End = (&'static str, fn(&mut Bench), EndReason);
