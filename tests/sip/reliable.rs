@@ -171,6 +171,21 @@ fn a_peer_that_rings_may_change_its_session_once_it_has_answered() {
 }
 
 #[test]
+fn an_update_that_crosses_the_answer_is_taken() {
+    let mut w = World::new();
+    let invite = described(&mut w);
+    w.receive(&answer(&invite, 200, "peer", CONTACT));
+    w.event();
+    // Its ACK waits for the disk.
+    w.receive(&ask(&invite, "UPDATE", 1, "peer", &with_sdp("")));
+    assert!(matches!(w.event(), LegEvent::Offer { early: None, sdp: Some(_) }));
+    w.command(LegCommand::Answer(session(2)));
+    w.sent("SIP/2.0 200 ");
+    w.receive(&ask(&invite, "INVITE", 2, "peer", &with_sdp("")));
+    w.sent("SIP/2.0 491 ");
+}
+
+#[test]
 fn a_ringing_leg_that_ends_waits_for_no_prack() {
     let mut w = World::new();
     let invite = w.invite();

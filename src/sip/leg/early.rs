@@ -77,8 +77,7 @@ impl Early {
 impl Leg {
     /// The early dialog that a response belongs to; `None` beyond the bound.
     pub(super) fn early_dialog(&mut self, response: &Message<'_>) -> Option<usize> {
-        let tag = response.to.tag().unwrap_or_default();
-        let hash = Token::derive(self.facts.secret, "early", &[tag.as_bytes()]).low();
+        let hash = self.hash(response.to.tag().unwrap_or_default());
         if let Some(known) = self.early.iter().position(|early| early.tag == hash) {
             return Some(known);
         }
@@ -88,6 +87,16 @@ impl Leg {
         let dialog = Dialog::of_response(response, self.facts.is_secure());
         self.early.push(Early { dialog: Some(Box::new(dialog)), ..Early::known(hash) });
         Some(self.early.len() - 1)
+    }
+
+    fn hash(&self, remote_tag: &str) -> u64 {
+        Token::derive(self.facts.secret, "early", &[remote_tag.as_bytes()]).low()
+    }
+
+    /// Our offer was answered before the INVITE was: from then on the session is open to changes.
+    pub(super) fn was_answered_early(&self) -> bool {
+        let hash = self.dialog.as_ref().map(|dialog| self.hash(&dialog.remote_tag));
+        self.early.iter().any(|early| Some(early.tag) == hash && early.answered)
     }
 
     /// The early dialog that the peer calls by this tag.

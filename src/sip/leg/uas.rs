@@ -168,7 +168,7 @@ impl Leg {
         let own_is_open = match which {
             // RFC 3311 §5.2: our offer has no answer before a reliable response brings it.
             Which::Early(index) => packet.method == Method::Invite || !self.early[index].answered,
-            Which::Main | Which::Stray(_) => self.phase == Phase::Answered || self.offer_is_open(),
+            Which::Main | Which::Stray(_) => self.invite_is_open(packet.method) || self.offer_is_open(),
         };
         if !bare_update && own_is_open {
             // RFC 3261 §14.2: our own INVITE, or the answer to the last one, is still under way.
@@ -199,6 +199,11 @@ impl Leg {
             return self.respond_with(key, packet, 200, more, None, cx);
         }
         self.hold_offer(key, which, packet, offer, cx);
+    }
+
+    /// Our INVITE is not acknowledged yet; to an UPDATE that matters as long as our offer has no answer.
+    fn invite_is_open(&self, method: Method) -> bool {
+        self.phase == Phase::Answered && (method == Method::Invite || !self.was_answered_early())
     }
 
     fn options(&mut self, key: Token, packet: Packet<'_, '_>, cx: &mut Context<'_>) {
