@@ -22,16 +22,33 @@ pub struct Baresip {
 
 impl Baresip {
     pub fn start(network: &Network, name: &str, address: Ipv4Addr, number: &str, hertz: f64, lab: &Path) -> Self {
+        Self::start_on(network, name, (address, None), number, hertz, lab)
+    }
+
+    /// With a certificate and its key in one file it is reached by TLS, on port 5061, and by nothing else.
+    pub fn start_on(
+        network: &Network,
+        name: &str,
+        (address, identity): (Ipv4Addr, Option<&Path>),
+        number: &str,
+        hertz: f64,
+        lab: &Path,
+    ) -> Self {
         require_tool("baresip", "baresip-core");
         let folder = lab.join(format!("baresip-{name}"));
         fs::create_dir_all(folder.join("heard")).expect("the phone's folder");
         let tone_file = folder.join("tone.wav");
         let write = |file: &str, bytes: &[u8]| fs::write(folder.join(file), bytes).expect("the phone's file");
         write("tone.wav", &tone::wav(&tone::sine(hertz, 120.0)));
-        write("config", config(address, &network.interface(name, false), &tone_file, &folder.join("heard")).as_bytes());
+        let mut config = config(address, &network.interface(name, false), &tone_file, &folder.join("heard"));
+        let (transport, port) = if identity.is_some() { ("tls", 5061) } else { ("udp", 5060) };
+        if let Some(identity) = identity {
+            config += &format!("sip_certificate {}\n", identity.display());
+        }
+        write("config", config.as_bytes());
         // Without an account for the number that is dialled, baresip answers 404.
         let options = "regint=0;answermode=auto;audio_codecs=pcmu/8000/1,pcma/8000/1;ptime=20";
-        write("accounts", format!("<sip:{number}@{address}:5060;transport=udp>;{options}\n").as_bytes());
+        write("accounts", format!("<sip:{number}@{address}:{port};transport={transport}>;{options}\n").as_bytes());
         write("contacts", b"");
         let log = File::create(folder.join("baresip.log")).expect("a log");
         let path = folder.to_str().expect("a UTF-8 path");
