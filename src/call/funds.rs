@@ -19,7 +19,7 @@ impl Call {
             let reason = if self.party(side).meter.last { EndReason::SpendLimit } else { EndReason::StoreUnavailable };
             return self.end(now, End::new(reason, EndedBy::Guardrail), out);
         }
-        if self.extending || self.is_answering() {
+        if self.extending || self.is_stepping() {
             return;
         }
         let asked: Vec<Money> = Side::BOTH.into_iter().filter_map(|side| self.party_mut(side).ask(now)).collect();

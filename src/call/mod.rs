@@ -267,7 +267,7 @@ impl Call {
             State::Ending(ending) => return ending.next_timeout(),
         };
         let browser = self.browser.as_ref().and_then(|browser| browser.next_timeout());
-        let asked = self.extending || self.is_answering();
+        let asked = self.extending || self.is_stepping();
         [state, browser, self.user.next_timeout(asked), self.destination.next_timeout(asked)]
             .into_iter()
             .flatten()
@@ -368,10 +368,11 @@ impl Call {
         }
     }
 
-    /// B's answer is on its way to the disk, with the news of it. Another commit would carry the answer too, in its record,
-    /// and not the news: if it came through where the first did not, the call would be answered and nobody told.
-    fn is_answering(&self) -> bool {
-        matches!(&self.state, State::Committing(Committing { next: Next::Join, .. }))
+    /// A step that the call waits for is on its way to the disk. Another commit would carry what it changes, in record and
+    /// snapshot, and not what goes with it: if it came through where the first did not, the call would be answered and
+    /// nobody told, or have a leg that nobody permitted.
+    fn is_stepping(&self) -> bool {
+        matches!(&self.state, State::Committing(_))
     }
 
     /// A broken invariant: whatever state the call was in, it ends here, with a record.

@@ -17,12 +17,12 @@ impl Call {
     }
 
     /// One commit at a time, and none while the settlement is on its way: a snapshot beside it could be
-    /// taken for a settled one. None either while the answer is: see [`Call::is_answering`].
+    /// taken for a settled one. None either while a step is: see [`Call::is_stepping`].
     pub(super) fn keep_strays(&mut self, side: Side, out: &mut Vec<CallAction>) {
         let settling = matches!(&self.state, State::Ending(ending) if !ending.is_settled());
-        let answering = self.is_answering();
+        let stepping = self.is_stepping();
         let strays = &mut self.party_mut(side).strays;
-        if settling || answering || strays.committing.is_some() {
+        if settling || stepping || strays.committing.is_some() {
             return;
         }
         strays.committing = strays.reported.take();

@@ -583,6 +583,17 @@ fn nothing_else_is_committed_while_the_answer_is() {
 }
 
 #[test]
+fn nothing_else_is_committed_while_a_leg_is_being_permitted() {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.leg(Side::User, LegEvent::Stray { known: 1 });
+    assert_eq!(b.commits.len(), 1, "the permit alone: with it the snapshot has the destination's leg");
+    b.durable();
+    assert!(b.said().iter().any(|s| s.starts_with("commit TakeDown")));
+}
+
+#[test]
 fn whatever_ends_it_each_leg_is_ended_once_and_settled_once() {
     type End = (&'static str, fn(&mut Bench), EndReason);
     let ends: [End; 6] = [
