@@ -348,8 +348,9 @@ impl StreamPlan {
         let bad = kind != Kind::Clean;
         Self {
             transport: rng.pick(&[Transport::Tcp, Transport::Tls]),
-            cuts: if bad { rng.below(150) } else { 0 },
-            refuses: if bad { rng.pick(&[0, 0, 100, 200]) } else { 0 },
+            // A BYE after a restart follows four CANCELs on one connection, and what cuts that takes all of them.
+            cuts: if bad { rng.below(50) } else { 0 },
+            refuses: if bad { rng.pick(&[0, 0, 50, 100]) } else { 0 },
         }
     }
 }
