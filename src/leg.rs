@@ -44,8 +44,8 @@ pub enum LegEvent {
     /// The INVITE reached nobody, for a reason of its trunk's, and another trunk takes the number: the leg may be prepared
     /// and invited again. What still comes of this INVITE is taken down.
     Unreached(Failure),
-    /// The peer wants to change the session, by `None` when it asks us to offer (RFC 3264 §5); `early`: that of an early
-    /// dialog (RFC 3311 §5.1).
+    /// The peer wants to change the session; without a description it asks us to offer (RFC 3264 §5). `early`: of a dialog
+    /// that is not answered yet (RFC 3311 §5.1).
     Offer { early: Option<u32>, sdp: Option<Description> },
     /// The answer to the offer that we made after the INVITE: in the ACK of our 2xx (RFC 3261 §13.2.1), or in the 2xx to
     /// our re-INVITE.

@@ -25,7 +25,7 @@ use super::ping::Ping;
 use super::register::{Answer, Registration};
 use super::route::{Candidate, Target, Trunks, listener_for, tried_of};
 use super::wire::{Host, Message, Method, StartLine};
-use super::{Down, EndpointAction, EndpointConfig, Flow, stray};
+use super::{Down, EndpointAction, EndpointConfig, Flow, reply, stray};
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{Failure, LegCommand, LegEvent, Loss};
 use crate::model::{CallId, E164, LegId, Secret, Side, Timestamp};
@@ -501,13 +501,13 @@ impl Endpoint {
                 let from = out.len();
                 let mut cx = self.config.context(now, out);
                 attempts.act(attempt, &mut cx, |leg, cx| leg.response(message, status, cx));
-                self.settle(now, id, super::reply::retry_after(message), from, out);
+                self.settle(now, id, reply::retry_after(message), from, out);
             }
             Some(Owner::Ping(index)) => {
                 self.ping(index, out, |ping, _, _| ping.response(now, flow, message, status));
             }
             Some(Owner::Registration(index)) => {
-                let answer = Answer { flow, message, status, retry_after: super::reply::retry_after(message) };
+                let answer = Answer { flow, message, status, retry_after: reply::retry_after(message) };
                 self.registration(index, out, |registration, product, out| {
                     registration.response(now, answer, product, out);
                 });

@@ -132,7 +132,7 @@ fn the_answer_of_one_fork_is_not_that_of_another() {
     let mut w = World::new();
     let invite = described(&mut w);
     w.receive(&answer(&invite, 200, "other", &with_sdp(CONTACT)));
-    assert!(matches!(w.event(), LegEvent::Answered { early: Some(1), sdp: Some(_) }));
+    assert!(matches!(w.event(), LegEvent::Answered { early: None, sdp: Some(_) }));
 }
 
 #[test]

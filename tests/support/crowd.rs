@@ -21,6 +21,8 @@ use super::{Message, poll, sip};
 /// A phone repeats what was not answered as often as RFC 3261 has it, in half a minute.
 const T1: Duration = Duration::from_millis(500);
 const REPEATS: u32 = 10;
+/// RFC 3261 §13.3.1.4: who has answered waits 64·T1 for the ACK, which may have to wait for a store that is away.
+const REPEATS_OF_AN_ANSWER: u32 = 64;
 
 /// What a phone does when it is rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,10 +261,8 @@ impl Minds {
     /// Once more later, until nobody can be there any more.
     fn again(&mut self, id: &str, leg: &mut Leg) {
         leg.sent += 1;
-        match leg.sent {
-            0..REPEATS => self.wake(id, leg, T1),
-            REPEATS.. => leg.end(),
-        }
+        let most = if leg.stage == Stage::Answered { REPEATS_OF_AN_ANSWER } else { REPEATS };
+        if leg.sent < most { self.wake(id, leg, T1) } else { leg.end() }
     }
 
     fn wake(&mut self, id: &str, leg: &mut Leg, after: Duration) {

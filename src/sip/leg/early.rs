@@ -25,8 +25,8 @@ use crate::sip::wire::{HeaderName, Message};
 /// The option tag.
 pub const OPTION: &str = "100rel";
 
-/// PRACKs under way at a time. A peer that sends more reliable responses before the first of them is acknowledged,
-/// which RFC 3262 §3 forbids it, sends the others again.
+/// PRACKs remembered at a time, those that were answered a moment ago too. A peer that sends more reliable responses
+/// before the first of them is acknowledged, which RFC 3262 §3 forbids it, sends the others again.
 const MAX_PRACKS: usize = 8;
 
 /// One early dialog.
@@ -75,12 +75,18 @@ impl Early {
 }
 
 impl Leg {
-    /// The early dialog that a response belongs to; `None` beyond the bound.
-    pub(super) fn early_dialog(&mut self, response: &Message<'_>) -> Option<usize> {
+    /// The early dialog that a response belongs to, if there was one.
+    pub(super) fn early_of(&self, response: &Message<'_>) -> Option<usize> {
         let hash = self.hash(response.to.tag().unwrap_or_default());
-        if let Some(known) = self.early.iter().position(|early| early.tag == hash) {
+        self.early.iter().position(|early| early.tag == hash)
+    }
+
+    /// The early dialog that a provisional response belongs to, or makes; `None` beyond the bound.
+    pub(super) fn early_dialog(&mut self, response: &Message<'_>) -> Option<usize> {
+        if let Some(known) = self.early_of(response) {
             return Some(known);
         }
+        let hash = self.hash(response.to.tag().unwrap_or_default());
         if self.early.len() >= MAX_FORKS {
             return None;
         }
@@ -115,8 +121,8 @@ impl Leg {
         if early.dialog.is_none() || early.rseq.is_some_and(|last| Some(rseq) != last.checked_add(1)) {
             return false;
         }
-        let under_way = self.requests.iter().filter(|r| matches!(r.kind, RequestKind::Prack { .. })).count();
-        if under_way >= MAX_PRACKS {
+        let remembered = self.requests.iter().filter(|r| matches!(r.kind, RequestKind::Prack { .. })).count();
+        if remembered >= MAX_PRACKS {
             return false;
         }
         self.early[index].rseq = Some(rseq);

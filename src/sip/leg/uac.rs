@@ -142,7 +142,7 @@ impl Leg {
         let mut dialog = Dialog::of_response(response, self.facts.is_secure());
         match self.phase {
             Phase::Calling => {
-                let early = self.early_dialog(response);
+                let early = self.early_of(response);
                 let sdp = self.first_answer(early, response);
                 // RFC 3261 §13.2.2.4: the early dialog goes on, with its sequence numbers.
                 dialog.remote_cseq = early.and_then(|early| self.early[early].dialog()?.remote_cseq);
