@@ -186,6 +186,31 @@ fn an_update_that_crosses_the_answer_is_taken() {
 }
 
 #[test]
+fn the_numbers_of_an_early_dialog_go_on_in_an_answer_that_nobody_wants() {
+    // The call was cancelled, or another phone has answered before.
+    for answered_elsewhere in [false, true] {
+        let mut w = World::new();
+        let invite = described(&mut w);
+        w.receive(&ask(&invite, "UPDATE", 1_001, "peer", ""));
+        w.sent("SIP/2.0 200 ");
+        if answered_elsewhere {
+            w.receive(&answer(&invite, 200, "other", &with_sdp(CONTACT)));
+            w.event();
+        } else {
+            w.end();
+            w.sent("CANCEL ");
+        }
+        w.receive(&answer(&invite, 200, "peer", &with_sdp(CONTACT)));
+        w.sent("ACK ");
+        w.sent("BYE ");
+        w.receive(&ask(&invite, "OPTIONS", 1, "peer", ""));
+        w.sent("SIP/2.0 500 ");
+        w.receive(&ask(&invite, "OPTIONS", 1_002, "peer", ""));
+        w.sent("SIP/2.0 200 ");
+    }
+}
+
+#[test]
 fn a_ringing_leg_that_ends_waits_for_no_prack() {
     let mut w = World::new();
     let invite = w.invite();

@@ -35,6 +35,8 @@ pub struct Early {
     /// A hash of the peer's tag: all that is kept of it once the INVITE is answered, and over a restart.
     tag: u64,
     dialog: Option<Box<Dialog>>,
+    /// The peer's last CSeq in the dialog that is not kept any more.
+    last_cseq: Option<u32>,
     /// RSeq of the last reliable response that was acknowledged.
     rseq: Option<u32>,
     /// A reliable response has brought the answer to our offer.
@@ -50,7 +52,7 @@ pub struct RAck {
 
 impl Early {
     pub fn known(tag: u64) -> Self {
-        Self { tag, dialog: None, rseq: None, answered: false }
+        Self { tag, dialog: None, last_cseq: None, rseq: None, answered: false }
     }
 
     pub fn tag(&self) -> u64 {
@@ -69,7 +71,13 @@ impl Early {
         self.dialog.as_deref_mut()
     }
 
-    pub fn forget_dialog(&mut self) {
+    /// The peer's last CSeq, from which on the dialog of its 2xx counts (RFC 3261 §13.2.2.4).
+    pub fn remote_cseq(&self) -> Option<u32> {
+        self.dialog().map_or(self.last_cseq, |dialog| dialog.remote_cseq)
+    }
+
+    fn forget_dialog(&mut self) {
+        self.last_cseq = self.remote_cseq();
         self.dialog = None;
     }
 }

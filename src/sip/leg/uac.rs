@@ -139,13 +139,12 @@ impl Leg {
             return self.succeeded_again(which, cx);
         }
         self.invite_answered(status, cx);
+        let early = self.early_of(response);
         let mut dialog = Dialog::of_response(response, self.facts.is_secure());
+        dialog.remote_cseq = early.and_then(|early| self.early[early].remote_cseq());
         match self.phase {
             Phase::Calling => {
-                let early = self.early_of(response);
                 let sdp = self.first_answer(early, response);
-                // RFC 3261 §13.2.2.4: the early dialog goes on, with its sequence numbers.
-                dialog.remote_cseq = early.and_then(|early| self.early[early].dialog()?.remote_cseq);
                 self.close_early_dialogs();
                 self.dialog = Some(dialog);
                 self.phase = Phase::Answered;
