@@ -83,10 +83,14 @@ impl Story<'_> {
     /// What must have happened for this reason to be true.
     fn evidence(&self, reason: EndReason) -> bool {
         use Side::{Destination, User};
-        // A refusal that comes as the ringing runs out is too late, and so may be one of a second address.
+        // A refusal that comes as the ringing runs out is too late: its CANCEL crosses it, if no message is lost. So may be
+        // one of a second address.
         let late = |side: Side| !self.scenario.is_clean() || self.scenario.names[side as usize].is_some();
-        let no_answer =
-            |side| late(side) || !matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
+        let crossed = |side: Side| self.phone(side).is_some_and(Phone::was_unwanted);
+        let no_answer = |side| {
+            let refused = matches!(self.fate(side), Some(Fate::Refused(s)) if !matches!(s, 408 | 480 | 487));
+            late(side) || crossed(side) || !refused
+        };
         let unreachable = |side| {
             // Nothing is known of an INVITE whose connection was lost and of the phone that had it.
             let refuses = self.scenario.stream(side).is_some_and(|stream| stream.refuses > 0);
