@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! begin ─▶ legs: End, media: Close ─▶ both Closed, or PATIENCE ─▶ commit Settle ─▶ durable ─▶ LINGER ─▶ Forget
-//!                                                                      ▲    │
-//!                                                                      └────┘ store unavailable: again
+//!                                                                      ▲    │                 ▲    │
+//!                                                                      └────┘ store            └────┘ CANCEL or BYE
+//!                                                                             unavailable             without answer
 //! ```
 //!
 //! A leg whose 2xx is not durable yet is only taken down once the settlement is: until then it is not
@@ -15,7 +16,7 @@ use super::party::Phase;
 use super::state::{End, State};
 use super::{Call, CallAction, StepKind};
 use crate::events::{FactKind, Notice};
-use crate::leg::{Cause, LINGER, LegCommand};
+use crate::leg::{Cause, LINGER, LegCommand, T1};
 use crate::media::{LegStats, MediaCommand};
 use crate::model::{Side, Status, Timestamp};
 use crate::store::{Committed, Step};
@@ -118,6 +119,13 @@ impl Call {
             Settling::Counting { until } | Settling::Again { at: until } if until <= now => self.settle(out),
             Settling::Settled { forget_at } if forget_at <= now => out.push(CallAction::Forget),
             Settling::Counting { .. } | Settling::Again { .. } | Settling::Committing | Settling::Settled { .. } => {}
+        }
+    }
+
+    /// It cannot be forgotten yet: its legs are still being ended.
+    pub fn linger(&mut self, now: Timestamp) {
+        if let State::Ending(Ending { settling: Settling::Settled { forget_at }, .. }) = &mut self.state {
+            *forget_at = now + T1;
         }
     }
 

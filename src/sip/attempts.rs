@@ -89,6 +89,10 @@ impl Attempts {
         self.legs.iter().all(Leg::is_over)
     }
 
+    pub fn has_pending_end(&self) -> bool {
+        self.legs.iter().any(Leg::has_pending_end)
+    }
+
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.legs.iter().filter_map(Leg::next_timeout).min()
     }

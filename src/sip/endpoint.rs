@@ -379,6 +379,11 @@ impl Endpoint {
         self.insert(leg, attempts);
     }
 
+    /// A CANCEL or a BYE of this leg waits for its answer: a phone may have said only now that it rings.
+    pub fn has_pending_end(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|attempts| attempts.has_pending_end())
+    }
+
     /// The call is over for good: drop what is left of its legs.
     pub fn forget(&mut self, leg: LegId) {
         let Some(attempts) = self.legs.remove(&leg) else { return };

@@ -314,6 +314,11 @@ impl Switch {
     }
 
     fn forget(&mut self, now: Timestamp, id: CallId, out: &mut Vec<Output>) {
+        if Side::BOTH.into_iter().any(|side| self.endpoint.has_pending_end(LegId { call: id, side }))
+            && let Some(entry) = self.calls.get_mut(&id)
+        {
+            return entry.call.linger(now);
+        }
         let Some(mut entry) = self.calls.remove(&id) else { return };
         if let Some(desk) = &mut entry.browser {
             desk.dismiss(out);

@@ -327,3 +327,29 @@ fn every_message_of_a_leg_is_told_and_one_that_is_withheld_is_told_so() {
     silent.sent("INVITE ");
     assert!(silent.traced.is_empty(), "nobody has asked");
 }
+
+#[test]
+fn a_call_is_remembered_until_its_cancel_is_answered() {
+    let (mut store, mut a) = (Store::new(), Node::new(NODE_A, start()));
+    a.handle(&mut store, Input::Lease(a.now + Duration::from_secs(600)));
+    a.handle(&mut store, Input::Api(RequestId(1), Command::Dial(Box::new(dial()))));
+    let (flow, invite) = a.sent("INVITE ");
+    let call = store.record().id;
+    let hangup = Command::Hangup { organization: OrganizationId("acme".into()), call };
+    a.handle(&mut store, Input::Api(RequestId(2), hangup));
+    // Settled after a moment, and so forgotten as soon after 64·T1.
+    a.pass(&mut store, Duration::from_millis(31_900));
+    assert_eq!(a.switch.gauges(a.now).live_calls, 0);
+    a.wire.clear();
+    a.answer(&mut store, flow, &invite, 180);
+    let (_, cancel) = a.sent("CANCEL ");
+    // It was lost, and so are those after it.
+    a.pass(&mut store, Duration::from_millis(1_600));
+    assert_eq!(a.wire.len(), 2, "{:?}", a.wire);
+    assert!(a.wire.iter().all(|(_, again)| *again == cancel));
+    a.answer(&mut store, flow, &cancel, 200);
+    a.answer(&mut store, flow, &invite, 487);
+    a.sent("ACK ");
+    a.pass(&mut store, Duration::from_secs(1));
+    assert_eq!(a.switch.gauges(a.now).calls, 0);
+}

@@ -49,6 +49,26 @@ fn a_phone_that_says_after_the_timeout_that_it_rings_is_cancelled() {
 }
 
 #[test]
+fn a_cancel_that_had_to_wait_has_its_whole_time() {
+    let mut w = World::new();
+    let invite = w.invite();
+    w.end();
+    w.pass(31_800 * MS);
+    w.overlook();
+    w.receive(&answer(&invite, 180, "late", ""));
+    let cancel = w.sent("CANCEL ");
+    w.pass(500 * MS);
+    assert_eq!(w.sent("CANCEL "), cancel);
+    w.no_event();
+    w.receive(&answer(&cancel, 200, "late", ""));
+    w.receive(&answer(&invite, 487, "late", ""));
+    w.sent("ACK ");
+    assert_eq!(w.event(), LegEvent::Gone);
+    w.pass(40 * SECOND);
+    w.silent();
+}
+
+#[test]
 fn an_answer_after_a_refusal_is_taken_down() {
     let mut w = World::new();
     let invite = w.invite();

@@ -292,6 +292,11 @@ impl Leg {
         self.phase == Phase::Over
     }
 
+    /// A CANCEL or a BYE is sent again until the peer has answered.
+    pub fn has_pending_end(&self) -> bool {
+        self.requests.iter().any(|r| r.kind.ends_leg() && r.transaction.is_pending())
+    }
+
     pub fn command(&mut self, command: LegCommand, cx: &mut Context<'_>) {
         match command {
             LegCommand::Invite { permit, offer } => self.invite(&permit, &offer, cx),
@@ -363,8 +368,7 @@ impl Leg {
 
     /// After [`LegCommand::End`]: the leg is gone as soon as nothing of it waits for an answer.
     fn settle(&mut self, cx: &mut Context<'_>) {
-        let waiting = self.invites.iter().any(|i| i.transaction.is_pending())
-            || self.requests.iter().any(|r| r.kind.ends_leg() && r.transaction.is_pending());
+        let waiting = self.invites.iter().any(|i| i.transaction.is_pending()) || self.has_pending_end();
         match self.phase {
             Phase::Ending { .. } if !waiting => self.finish(cx),
             Phase::Ending { .. }

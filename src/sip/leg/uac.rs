@@ -9,7 +9,7 @@ use super::way::Way;
 use super::{Context, Invite, Leg, MAX_FORKS, Phase, Request, RequestKind, Which};
 use crate::events::{NoiseKind, Notice};
 use crate::guardrails::Permit;
-use crate::leg::{Cause, LegEvent, Loss};
+use crate::leg::{Cause, LINGER, LegEvent, Loss};
 use crate::sdp::Description;
 use crate::sip::EndpointAction;
 use crate::sip::digest::Subject;
@@ -352,6 +352,10 @@ impl Leg {
         let (cseq, way) = (invite.cseq, invite.way);
         if let Some(bytes) = self.facts.cancel(way, cseq) {
             self.start_request(cseq, way, bytes, RequestKind::Cancel, cx);
+            // It may have had to wait for long. From here on the peer has its 64·T1 (RFC 3261 §9.1).
+            if let Phase::Ending { give_up, .. } = &mut self.phase {
+                *give_up = cx.now + LINGER;
+            }
         }
     }
 
