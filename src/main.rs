@@ -39,7 +39,7 @@ enum Command {
         #[arg(long)]
         verbose: bool,
     },
-    /// Say every mistake of a configuration at once, with line and column.
+    /// Say every mistake of a configuration at once, with line and column; then read the keys and certificates that it names.
     CheckConfig { file: PathBuf },
     /// Organizations of a running server, with their limits.
     Org {
@@ -134,7 +134,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::CheckConfig { file } => {
             let Some(config) = read(&file) else { return Ok(ExitCode::FAILURE) };
-            server::media::recording(&config.media)?;
+            server::check(&config)?;
             println!(
                 "{}: ok (organizations: {}, trunks: {}, prices: {})",
                 file.display(),

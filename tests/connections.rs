@@ -135,6 +135,26 @@ fn the_name_that_is_verified_is_the_one_of_the_configuration() {
 }
 
 #[test]
+fn the_check_of_a_configuration_finds_a_key_of_another_certificate() {
+    let lab = Lab::new();
+    let (settings, certificates) = over_tls(&lab);
+    let [own, other] = ["server", "other"].map(|name| certificates.key(name).display().to_string());
+    let file = lab.folder().join("checked.toml");
+    let check = |config: &str| {
+        std::fs::write(&file, config).expect("a configuration");
+        let output = Command::new(env!("CARGO_BIN_EXE_revbridge")).arg("check-config").arg(&file).output();
+        let output = output.expect("the program runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let good = settings.config();
+    assert_eq!(check(&good), (true, String::new()));
+    let (accepted, said) = check(&good.replace(&own, &other));
+    assert!(!accepted && said.contains("[tls] certificate_file and key_file do not belong together"), "{said}");
+    let (accepted, said) = check(&good.replace(&own, "missing.pem"));
+    assert!(!accepted && said.contains("cannot use missing.pem ([tls] key_file)"), "{said}");
+}
+
+#[test]
 fn a_tls_listener_speaks_no_old_tls_and_asks_for_certificates_if_told_to() {
     let lab = Lab::new();
     let (settings, certificates) = over_tls(&lab);

@@ -198,18 +198,18 @@ fn a_trusted_trunk_is_told_the_number_and_may_be_asked_to_keep_it() {
 }
 
 #[test]
-fn a_key_that_cannot_sign_keeps_the_server_from_starting() {
+fn a_key_that_cannot_sign_is_found_by_the_check_and_keeps_the_server_from_starting() {
     let lab = Lab::new();
     let form = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384", "-out"];
     let keys = Keys::new(lab.folder(), &form);
     let settings = signing(&lab, &keys);
     let file = lab.folder().join("refused.toml");
     fs::write(&file, settings.config()).expect("a configuration");
-    let output = Command::new(env!("CARGO_BIN_EXE_revbridge"))
-        .args(["serve", "--config", file.to_str().unwrap()])
-        .output()
-        .expect("the server runs");
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("[stir] key_file") && said.contains("curve P-256"), "{said}");
+    for command in [&["check-config"][..], &["serve", "--config"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_revbridge")).args(command).arg(&file).output();
+        let output = output.expect("the server runs");
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("[stir] key_file") && said.contains("curve P-256"), "{said}");
+    }
 }

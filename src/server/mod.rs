@@ -15,6 +15,7 @@
 //! out is carried out. Deliberately absent: any knowledge of SIP, SDP, calls or guardrails.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The one place with clock, sockets and threads.
 
+mod check;
 pub mod clock;
 mod cluster;
 mod collector;
@@ -36,4 +37,5 @@ mod trace;
 mod udp;
 mod webhooks;
 
+pub use check::check;
 pub use run::run;

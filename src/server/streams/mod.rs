@@ -33,6 +33,7 @@ use super::inbox::Inbox;
 use crate::config::{Config, Listener, Transport, Trunk};
 use crate::sip::{Flow, Target};
 use table::{Order, Table};
+use tls::Identities;
 
 /// Messages for all connections that the thread has not seen yet. At 1,000 calls/s it is a second's worth; a thread
 /// that is further behind is stuck.
@@ -59,7 +60,7 @@ impl Peer {
 /// The TCP and TLS listeners, bound and not served yet.
 pub struct Bound {
     listeners: Vec<(Listener, TcpListener)>,
-    tls: tls::Identities,
+    tls: Identities,
 }
 
 impl Bound {
@@ -68,9 +69,7 @@ impl Bound {
         let streams = config.sip.listeners.iter().filter(|l| l.transport.is_reliable());
         let listeners =
             streams.map(|listener| Ok((*listener, bind(*listener)?))).collect::<anyhow::Result<Vec<_>>>()?;
-        let uses_tls = listeners.iter().any(|(listener, _)| listener.transport == Transport::Tls);
-        let tls = if uses_tls { tls::Identities::load(&config.tls)? } else { tls::Identities::default() };
-        Ok(Self { listeners, tls })
+        Ok(Self { listeners, tls: identities(config)? })
     }
 
     /// `None` when there is no listener on TCP or TLS: then no trunk is reached by them either.
@@ -87,6 +86,12 @@ impl Bound {
         })?;
         Ok(Some(Streams { orders: Some(orders), thread: Some(thread) }))
     }
+}
+
+/// What the files of `[tls]` hold, if a listener needs them.
+pub(super) fn identities(config: &Config) -> anyhow::Result<Identities> {
+    let uses_tls = config.sip.listeners.iter().any(|listener| listener.transport == Transport::Tls);
+    if uses_tls { Identities::load(&config.tls) } else { Ok(Identities::default()) }
 }
 
 fn bind(listener: Listener) -> anyhow::Result<TcpListener> {
