@@ -10,16 +10,21 @@ use crate::model::{EndReason, EndedBy, Money, Side, Timestamp};
 use crate::store::{Committed, Step};
 
 impl Call {
-    /// Reserves ahead for the legs that need it, and ends the call at the end of what is paid.
+    /// Ends the call at the end of what is paid.
     pub(super) fn meter_timeout(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
         if matches!(self.state, State::Ending(_)) {
             return;
         }
         if let Some(side) = Side::BOTH.into_iter().find(|side| self.party(*side).is_spent(now)) {
             let reason = if self.party(side).meter.last { EndReason::SpendLimit } else { EndReason::StoreUnavailable };
-            return self.end(now, End::new(reason, EndedBy::Guardrail), out);
+            self.end(now, End::new(reason, EndedBy::Guardrail), out);
         }
-        if self.extending || self.is_stepping() {
+    }
+
+    /// Reserves ahead for the legs that need it: last of all that a timeout does, because its commit carries the state
+    /// that the call is in then, and that of a call that is ending says that it is settled.
+    pub(super) fn reserve_ahead(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
+        if self.extending || self.is_stepping() || matches!(self.state, State::Ending(_)) {
             return;
         }
         let asked: Vec<Money> = Side::BOTH.into_iter().filter_map(|side| self.party_mut(side).ask(now)).collect();

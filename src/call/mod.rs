@@ -300,6 +300,7 @@ impl Call {
             | State::Bridged(_)
             | State::Failing(_) => {}
         }
+        self.reserve_ahead(now, out);
     }
 
     fn leg(&mut self, now: Timestamp, side: Side, event: LegEvent, out: &mut Vec<CallAction>) {
@@ -437,6 +438,11 @@ impl Call {
     /// Whether a terminal record is durable.
     pub fn is_settled(&self) -> bool {
         matches!(&self.state, State::Ending(ending) if ending.is_settled())
+    }
+
+    /// It is ending, and no terminal record is durable yet.
+    pub fn is_settling(&self) -> bool {
+        matches!(&self.state, State::Ending(ending) if !ending.is_settled())
     }
 
     /// Nobody has used its token yet.

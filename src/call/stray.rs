@@ -4,7 +4,6 @@
 //! stray answer becomes durable first, and is acknowledged and ended afterwards. What could not be committed
 //! is asked for again when its phone repeats the answer.
 
-use super::state::State;
 use super::{Call, CallAction, StepKind};
 use crate::leg::LegCommand;
 use crate::model::Side;
@@ -19,10 +18,9 @@ impl Call {
     /// One commit at a time, and none while the settlement is on its way: a snapshot beside it could be
     /// taken for a settled one. None either while a step is: see [`Call::is_stepping`].
     pub(super) fn keep_strays(&mut self, side: Side, out: &mut Vec<CallAction>) {
-        let settling = matches!(&self.state, State::Ending(ending) if !ending.is_settled());
-        let stepping = self.is_stepping();
+        let busy = self.is_settling() || self.is_stepping();
         let strays = &mut self.party_mut(side).strays;
-        if settling || stepping || strays.committing.is_some() {
+        if busy || strays.committing.is_some() {
             return;
         }
         strays.committing = strays.reported.take();

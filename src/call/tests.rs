@@ -484,6 +484,23 @@ fn periods_are_reserved_ahead_and_the_last_one_is_the_end() {
     assert_eq!((used.spent.as_micros(), used.reserved), (limit, Money::ZERO));
 }
 
+/// Its snapshot would say that the call is settled, and a process that took it up would leave it as it is.
+#[test]
+fn nothing_is_reserved_by_the_timeout_that_ends_the_call() {
+    let mut b = Bench::new(Confirm::None, 10_000_000);
+    b.durable();
+    b.answers(Side::User);
+    b.durable();
+    b.leg(Side::Destination, LegEvent::Refused { status: 486, q850: None });
+    b.said();
+    // The tone is over, and the next period would be reserved.
+    b.now = b.now + Duration::from_secs(u64::from(PRICE.first_seconds) - 1);
+    b.hear(CallEvent::Timeout);
+    assert_eq!(b.said(), ["A end", "A close", "B close"]);
+    b.finish();
+    assert_eq!(b.record().status, Status::Busy);
+}
+
 #[test]
 fn hold_moves_only_the_leg_that_asked_for_it() {
     let mut b = Bench::bridged(10_000_000);

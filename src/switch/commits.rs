@@ -38,6 +38,10 @@ impl Switch {
     ) {
         let snapshot = self.snapshot(id);
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        debug_assert!(
+            kind == StepKind::Settle || !entry.call.is_settling(),
+            "the snapshot of a call that is ending says that it is settled, and {kind:?} does not settle it"
+        );
         let told_before = tell_status(entry, &mut facts);
         entry.telling += u32::from(told_before.is_some());
         self.last_commit += 1;
