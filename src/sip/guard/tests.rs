@@ -56,6 +56,23 @@ fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     text.replacen(from, to, 1).into_bytes()
 }
 
+/// The peer's own RSeq and our CSeq, which read as one number.
+#[test]
+fn a_rack_is_nobodys_number() {
+    let prack = |rack: &str| request(Ours::Prack, "carrier.example", &[(HeaderName::RAck, rack)]);
+    let judged = |rack: &str| check(&prack(rack), shown(), &forbidden());
+    assert_eq!(judged("555773 1 INVITE"), Ok(()));
+    assert_eq!(judged("5155557731 1 INVITE"), Err(Leak::Header("RAck".into())), "more than 32 bits");
+    for rack in ["1 1 INVITE;5557731", "1 1 5557731", "1  1 INVITE", "0001 1 INVITE", "1 1", "+14155557731 1 INVITE"] {
+        assert_eq!(judged(rack), Err(Leak::Header("RAck".into())), "{rack}");
+    }
+    // What stands elsewhere is found as ever, before it and after it.
+    let planted = replace(&prack("7 1 INVITE"), "Max-Forwards: 70", "Max-Forwards: 5557731");
+    assert_eq!(check(&planted, shown(), &forbidden()), Err(Leak::OtherParty));
+    let planted = replace(&prack("7 1 INVITE"), "RAck: 7 1 INVITE", "RAck: 7 1 INVITE\r\nUser-Agent: 5557731");
+    assert_eq!(check(&planted, shown(), &forbidden()), Err(Leak::OtherParty));
+}
+
 #[test]
 fn clean_requests_pass() {
     let contact = format!("<sip:{SHOWN}@198.51.100.9:5060>");
