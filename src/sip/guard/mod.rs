@@ -82,7 +82,10 @@ pub fn check(bytes: &[u8], shown: Option<E164>, forbidden: &Forbidden) -> Result
 /// the space between them they may read like the end of anybody's number.
 fn around_rack(bytes: &[u8]) -> [&[u8]; 2] {
     const NAME: &[u8] = b"\r\nRAck: ";
-    let Some(at) = memmem::find(bytes, NAME).filter(|_| bytes.starts_with(b"PRACK ")) else { return [bytes, &[]] };
+    if !bytes.starts_with(b"PRACK ") {
+        return [bytes, &[]];
+    }
+    let Some(at) = memmem::find(bytes, NAME) else { return [bytes, &[]] };
     let (before, value) = bytes.split_at(at + NAME.len());
     let end = memchr(b'\r', value).unwrap_or(value.len());
     [before, &value[end..]]
@@ -90,8 +93,9 @@ fn around_rack(bytes: &[u8]) -> [&[u8]; 2] {
 
 /// RFC 3262 §7.2, as our writer spells it: nothing but two numbers of 32 bits, and the INVITE.
 fn is_rack(value: &str) -> bool {
-    let parts: Vec<&str> = value.split(' ').collect();
-    matches!(parts[..], [rseq, cseq, "INVITE"] if [rseq, cseq].iter().all(|n| n.parse::<u32>().is_ok_and(|read| read.to_string() == **n)))
+    let is_number = |text: &str| text.parse::<u32>().is_ok_and(|number| number.to_string() == text);
+    let numbers = value.strip_suffix(" INVITE").and_then(|numbers| numbers.split_once(' '));
+    numbers.is_some_and(|(rseq, cseq)| is_number(rseq) && is_number(cseq))
 }
 
 /// Whether a Request-URI would be read. Who writes a peer's URI into a request asks first, since a
