@@ -21,8 +21,8 @@ impl Call {
         }
     }
 
-    /// Reserves ahead for the legs that need it: last of all that a timeout does, because its commit carries the state
-    /// that the call is in then, and that of a call that is ending says that it is settled.
+    /// Reserves ahead for the legs that need it: last of all that a timeout does, because a call that it ends needs
+    /// nothing more, and its settlement is to be the last commit that asks for money.
     pub(super) fn reserve_ahead(&mut self, now: Timestamp, out: &mut Vec<CallAction>) {
         if self.extending || self.is_stepping() || matches!(self.state, State::Ending(_)) {
             return;

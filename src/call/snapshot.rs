@@ -15,7 +15,7 @@ use super::ending::Settling;
 use super::meter::Meter;
 use super::party::{Party, Phase};
 use super::state::{Committing, End, Next, State};
-use super::{BrowserPlan, Call, CallAction, Connect, Ending, LegPlan, Plan};
+use super::{BrowserPlan, Call, CallAction, Connect, Ending, LegPlan, Plan, StepKind};
 use crate::events::Notice;
 use crate::leg::{Cause, LINGER, LegCommand};
 use crate::model::{CallRecord, Confirm, EndReason, EndedBy, Side, Timestamp, TokenDigest};
@@ -65,13 +65,15 @@ enum Stage {
     Confirming,
     CallingDestination,
     Bridged,
+    /// To end so, and not settled.
     Failing(End),
-    /// The commit that carries the snapshot settles the call.
+    /// Settled, by the commit that carries the snapshot or before it.
     Ending,
 }
 
 impl Call {
-    pub fn snapshot(&self) -> Snapshot {
+    /// `kind`: of the commit that carries it.
+    pub fn snapshot(&self, kind: StepKind) -> Snapshot {
         let stage = match &self.state {
             State::Committing(committing) => Stage::Committing(committing.next),
             State::AwaitingBrowser(_) => Stage::AwaitingBrowser,
@@ -81,7 +83,8 @@ impl Call {
             State::CallingDestination(_) => Stage::CallingDestination,
             State::Bridged(_) => Stage::Bridged,
             State::Failing(failing) => Stage::Failing(failing.end),
-            State::Ending(_) => Stage::Ending,
+            State::Ending(ending) if kind == StepKind::Settle || ending.is_settled() => Stage::Ending,
+            State::Ending(ending) => Stage::Failing(ending.end),
         };
         Snapshot {
             user: PartySnapshot::of(&self.user),

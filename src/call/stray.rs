@@ -15,8 +15,8 @@ impl Call {
         self.keep_strays(side, out);
     }
 
-    /// One commit at a time, and none while the settlement is on its way: a snapshot beside it could be
-    /// taken for a settled one. None either while a step is: see [`Call::is_stepping`].
+    /// One commit at a time, and none while the settlement is on its way: behind it, a snapshot that does not know
+    /// of it yet would be settled again. None either while a step is: see [`Call::is_stepping`].
     pub(super) fn keep_strays(&mut self, side: Side, out: &mut Vec<CallAction>) {
         let busy = self.is_settling() || self.is_stepping();
         let strays = &mut self.party_mut(side).strays;

@@ -110,7 +110,7 @@ impl Bench {
                         at: self.now,
                         step,
                         record: self.call.record().clone(),
-                        snapshot: Some(serde_json::to_vec(&self.call.snapshot()).unwrap().into()),
+                        snapshot: Some(serde_json::to_vec(&self.call.snapshot(kind)).unwrap().into()),
                         facts,
                         idempotency: None,
                         token: None,
@@ -484,7 +484,27 @@ fn periods_are_reserved_ahead_and_the_last_one_is_the_end() {
     assert_eq!((used.spent.as_micros(), used.reserved), (limit, Money::ZERO));
 }
 
-/// Its snapshot would say that the call is settled, and a process that took it up would leave it as it is.
+#[test]
+fn a_snapshot_of_an_ending_call_is_settled_only_by_its_settlement() {
+    for (kind, said) in [
+        (StepKind::Settle, &["A end", "B end"][..]),
+        (StepKind::Extend, &["A end", "B end", "commit Settle"]),
+        (StepKind::TakeDown(Side::User), &["A end", "B end", "commit Settle"]),
+    ] {
+        let mut b = Bench::bridged(10_000_000);
+        b.hear(CallEvent::Hangup);
+        let snapshot = serde_json::to_vec(&b.call.snapshot(kind)).unwrap();
+        let mut out = Vec::new();
+        let snapshot = serde_json::from_slice(&snapshot).unwrap();
+        b.call = Call::restore(b.now, b.now, snapshot, b.record().clone(), &mut out);
+        b.said();
+        b.take(out);
+        let mut heard = b.said();
+        heard.retain(|s| !s.contains("take down"));
+        assert_eq!(heard, said, "{kind:?}");
+    }
+}
+
 #[test]
 fn nothing_is_reserved_by_the_timeout_that_ends_the_call() {
     let mut b = Bench::new(Confirm::None, 10_000_000);

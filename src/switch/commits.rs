@@ -36,11 +36,11 @@ impl Switch {
         mut facts: Vec<Fact>,
         out: &mut Vec<Output>,
     ) {
-        let snapshot = self.snapshot(id);
+        let snapshot = self.snapshot(id, kind);
         let Some(entry) = self.calls.get_mut(&id) else { return };
         debug_assert!(
             kind == StepKind::Settle || !entry.call.is_settling(),
-            "the snapshot of a call that is ending says that it is settled, and {kind:?} does not settle it"
+            "beside the settlement of a call, {kind:?} would put back a snapshot that is not settled"
         );
         let told_before = tell_status(entry, &mut facts);
         entry.telling += u32::from(told_before.is_some());
@@ -70,12 +70,12 @@ impl Switch {
         }
     }
 
-    fn snapshot(&self, id: CallId) -> Option<Bytes> {
+    fn snapshot(&self, id: CallId, kind: StepKind) -> Option<Bytes> {
         let entry = self.calls.get(&id)?;
         let leg = |side| self.endpoint.snapshot(LegId { call: id, side });
         let kept = Kept {
             version: Kept::VERSION,
-            call: entry.call.snapshot(),
+            call: entry.call.snapshot(kind),
             user_leg: leg(Side::User),
             destination_leg: leg(Side::Destination),
         };
