@@ -10,7 +10,7 @@
 //! measured by the same driver in the same run: machines differ, and the ratio to it differs less.
 //!
 //! `cargo bench --bench calls` prints the figures; `-- 400 10` runs 400 calls/s for 10 s alone, and the bare
-//! bridge after it; `-- tls` compares TLS with UDP alone.
+//! bridge after it; `-- tls` compares TLS with UDP alone, `-- trace` calls whose traces are kept with others.
 
 // A load driver measures time and plays the network.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -26,12 +26,17 @@ use driver::Load;
 use phones::wire::Wire;
 use server::Server;
 
+/// Longer than a call is remembered (64 T1), and than its trace waits for others to be written with.
+const FORGOTTEN: Duration = Duration::from_secs(36);
+
 fn main() {
     if std::env::args().nth(1).is_some_and(|arg| arg == "bare") {
         return bare::serve().expect("the bare bridge serves");
     }
-    if std::env::args().nth(1).is_some_and(|arg| arg == "tls") {
-        return over_tls();
+    match std::env::args().nth(1).as_deref() {
+        Some("tls") => return over_tls(),
+        Some("trace") => return with_traces(),
+        Some(_) | None => {}
     }
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     match numbers[..] {
@@ -65,6 +70,27 @@ fn over_tls() {
     figure("A's 200 to B's INVITE, p50, on TLS / on UDP", wait, "times", 1.5, tls.completed > 0);
 }
 
+/// Calls whose traces are sealed while they live and written when they are forgotten, beside calls without.
+fn with_traces() {
+    let (kept, plain) = (until_forgotten(Server::tracing()), until_forgotten(Server::start()));
+    let valid = kept.0.is_clean() && plain.0.is_clean();
+    let name = format!("CPU of a call with its trace / without, until it is forgotten (clean: {valid})");
+    figure(&name, kept.1 / plain.1, "times", 1.5, kept.0.completed > 0);
+    let wait = kept.0.answer_to_invite_ms.0 / plain.0.answer_to_invite_ms.0;
+    figure("A's 200 to B's INVITE, p50, with traces / without", wait, "times", 1.1, kept.0.completed > 0);
+}
+
+/// What a call takes in microseconds, also after its end.
+fn until_forgotten(server: Server) -> (Load, f64) {
+    driver::warm_up(&server);
+    std::thread::sleep(FORGOTTEN);
+    let before = server.cpu();
+    let load = driver::run(&server, 100, Duration::from_secs(15));
+    std::thread::sleep(FORGOTTEN);
+    let per_call = (server.cpu() - before).as_micros() as f64 / load.completed.max(1) as f64;
+    (load, per_call)
+}
+
 fn figures() {
     println!("figure | measured | target | verdict");
     for (rate, seconds, target) in [(100, 20, 500.0), (1_000, 10, 350.0)] {
@@ -82,6 +108,7 @@ fn figures() {
         }
     }
     over_tls();
+    with_traces();
     let load = run(200, Duration::from_secs(15));
     figure("dial to 202 at 200/s, p99", load.dial_ms.1, "ms", 20.0, true);
     let clean = [1_200, 1_500, 2_000, 2_500].into_iter().take_while(|rate| run_settled(*rate).is_clean()).last();

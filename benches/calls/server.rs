@@ -17,6 +17,9 @@ const KEY_SHA256: &str = "0cf67fc72b3c86c7a454f6d86b43ed245a8e491d0e5288d4da8c7f
 /// `sha256("flood")`: another organization's, which asks for what it is refused.
 const FLOOD_SHA256: &str = "d8864644c15d33be9c0aef2d08c8fc105adc040de488b0116882a2cc6aa4492b";
 
+/// The load is one key's.
+const UNLIMITED: &str = "requests_per_second = 100000\nrequest_burst = 100000";
+
 pub struct Server {
     child: Child,
     folder: PathBuf,
@@ -24,27 +27,29 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        // The load is one key's.
-        Self::start_with("requests_per_second = 100000\nrequest_burst = 100000", "")
+        Self::start_with(UNLIMITED, "")
     }
 
     /// With more lines of `[api]` and of `[media]`.
     pub fn start_with(api: &str, media: &str) -> Self {
-        let folder = Self::folder();
-        let config = folder.join("config.toml");
-        fs::write(&config, configuration(&folder, api, media, "udp")).expect("a configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
-        command.arg("serve").arg("--config").arg(&config);
-        Self::spawn(command, folder)
+        Self::serve(Self::folder(), api, media, "udp")
+    }
+
+    /// Keeps the traces of its calls.
+    pub fn tracing() -> Self {
+        Self::start_with(UNLIMITED, "[trace]\nenabled = true")
     }
 
     /// With both trunks on TLS.
     pub fn over_tls() -> Self {
         let folder = Self::folder();
         super::phones::wire::certificate(&folder);
+        Self::serve(folder, UNLIMITED, "", "tls")
+    }
+
+    fn serve(folder: PathBuf, api: &str, media: &str, transport: &str) -> Self {
         let config = folder.join("config.toml");
-        let api = "requests_per_second = 100000\nrequest_burst = 100000";
-        fs::write(&config, configuration(&folder, api, "", "tls")).expect("a configuration");
+        fs::write(&config, configuration(&folder, api, media, transport)).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_revbridge"));
         command.arg("serve").arg("--config").arg(&config);
         Self::spawn(command, folder)
