@@ -179,6 +179,65 @@ fn a_tls_listener_speaks_no_old_tls_and_asks_for_certificates_if_told_to() {
     drop(server);
 }
 
+/// By which certificate a listener on TLS is known: its subject.
+fn subject(lab: &Lab) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-showcerts", "-connect", &format!("{}:5061", lab.server())]);
+    let output = command.stdin(Stdio::null()).output().expect("openssl runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("subject=")).unwrap_or_default().replace(' ', "")
+}
+
+#[test]
+fn new_certificates_and_authorities_hold_from_a_reload_on_and_broken_ones_change_nothing() {
+    let lab = Lab::new();
+    let (settings, certificates) = over_tls(&lab);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let carrier = ("carrier", format!("IP:{}", lab.destination()));
+    let renewed = Certificates::new(elsewhere.path(), &[carrier, ("renewed", format!("IP:{}", lab.server()))]);
+    let user = Handset::new(lab.user(), Habit::ANSWERS);
+    let server = Server::start(settings);
+    assert_eq!(subject(&lab), "CN=server");
+
+    let socket = Socket::tls(lab.destination(), 5061, &certificates, "carrier");
+    let live = server.place(json!({}));
+    let mut line = socket.expect();
+    let invite = line.pick_up();
+    server.reaches(&live, "in_progress", SOON);
+    drop(socket);
+
+    // A key that belongs to another certificate: the old ones stay.
+    let own = certificates.key("server");
+    let good = std::fs::read(&own).expect("a key");
+    std::fs::copy(renewed.key("renewed"), &own).expect("a key");
+    let refused = server.admin("POST", "/reload", None);
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let why = &refused.json()["error"]["fields"]["tls"];
+    assert!(
+        why.as_str().is_some_and(|why| why.contains("certificate_file and key_file do not belong together")),
+        "{why}"
+    );
+    assert_eq!(subject(&lab), "CN=server");
+    std::fs::write(&own, good).expect("a key");
+
+    // Other files, of another authority.
+    server.reload_with(|file| file.replace(&certificates.lines("server"), &renewed.lines("renewed")));
+    assert!(poll(SOON, || (subject(&lab) == "CN=renewed").then_some(())).is_some(), "{}", server.log());
+
+    // The call that lives goes on, on its connection.
+    line.request(&invite, "BYE", 2);
+    line.expect("BYE");
+    assert_eq!(server.ended(&live, SOON).expect("a record")["end_reason"], "hangup");
+    assert!(user.quiet(SOON).is_some());
+    drop(line);
+
+    let socket = Socket::tls(lab.destination(), 5061, &renewed, "carrier");
+    let call = server.place(json!({}));
+    socket.expect().pick_up();
+    server.reaches(&call, "in_progress", SOON);
+    assert_eq!(server.hang_up(&call).status, 200);
+}
+
 #[test]
 fn a_bye_leaves_on_a_new_connection_when_that_of_its_call_is_dead() {
     let lab = Lab::new();

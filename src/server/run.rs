@@ -46,6 +46,7 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     let udp = config.sip.listeners.iter().filter(|l| !l.transport.is_reliable());
     let sockets = udp.map(|l| SipSocket::bind(l.local)).collect::<Result<Vec<_>, _>>()?;
     let streams = streams::Bound::bind(config)?;
+    let identities = streams.identities();
     let inbox = Inbox::new(config.api.max_waiting)?;
 
     let answers = inbox.clone();
@@ -117,7 +118,14 @@ pub fn run(config: &Config, path: &Path, verbose: bool) -> anyhow::Result<()> {
     if config.admin.keys.is_empty() {
         info!("/v1/admin is off: [admin] has no key");
     }
-    let reload = Reload { config: path.to_owned(), store: Arc::clone(&store), clock, admin_keys, turn: Arc::default() };
+    let reload = Reload {
+        config: path.to_owned(),
+        store: Arc::clone(&store),
+        clock,
+        admin_keys,
+        identities,
+        turn: Arc::default(),
+    };
     let signals = Signals {
         inbox: inbox.clone(),
         reload: reload.clone(),

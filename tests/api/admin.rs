@@ -459,6 +459,9 @@ fn a_reload_says_what_came_of_it() {
     let refused = reload(Err(NotReloaded::File(errors)));
     assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_configuration"));
     assert!(refused.field("2:10").contains("api.listen"));
+    let refused = reload(Err(NotReloaded::Tls("cannot use key.pem ([tls] key_file)".to_owned())));
+    assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_configuration"));
+    assert_eq!(refused.field("tls"), "cannot use key.pem ([tls] key_file)");
     assert_eq!(reload(Err(NotReloaded::Store(revbridge::store::StoreDown))).status, 503);
 }
 

@@ -24,6 +24,8 @@ pub type Reloaded = Vec<Skipped>;
 #[derive(Debug)]
 pub enum NotReloaded {
     File(ConfigErrors),
+    /// A file that `[tls]` names cannot be used.
+    Tls(String),
     Store(StoreDown),
 }
 
@@ -62,6 +64,10 @@ pub async fn reload(
             Ok(Data { data: ReloadView { skipped: skipped.collect() } })
         }
         Err(NotReloaded::Store(StoreDown)) => Err(store_down()),
+        Err(NotReloaded::Tls(problem)) => {
+            let message = "a certificate or key of [tls] cannot be used, so the old configuration stays";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", message).field("tls", problem))
+        }
         Err(NotReloaded::File(errors)) => {
             let message = "the file has mistakes, so the old configuration stays";
             let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", message);

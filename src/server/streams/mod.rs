@@ -34,6 +34,7 @@ use crate::config::{Config, Listener, Transport, Trunk};
 use crate::sip::{Flow, Target};
 use table::{Order, Table};
 use tls::Identities;
+pub use tls::InForce;
 
 /// Messages for all connections that the thread has not seen yet. At 1,000 calls/s it is a second's worth; a thread
 /// that is further behind is stuck.
@@ -60,7 +61,7 @@ impl Peer {
 /// The TCP and TLS listeners, bound and not served yet.
 pub struct Bound {
     listeners: Vec<(Listener, TcpListener)>,
-    tls: Identities,
+    tls: InForce,
 }
 
 impl Bound {
@@ -69,7 +70,12 @@ impl Bound {
         let streams = config.sip.listeners.iter().filter(|l| l.transport.is_reliable());
         let listeners =
             streams.map(|listener| Ok((*listener, bind(*listener)?))).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { listeners, tls: identities(config)? })
+        Ok(Self { listeners, tls: InForce::new(identities(config)?) })
+    }
+
+    /// Through which the certificates of the connections to come are replaced.
+    pub fn identities(&self) -> InForce {
+        self.tls.clone()
     }
 
     /// `None` when there is no listener on TCP or TLS: then no trunk is reached by them either.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,7 +55,7 @@ struct Entry {
 
 /// All connections, by their flow.
 pub struct Table {
-    tls: Rc<tls::Identities>,
+    tls: tls::InForce,
     peers: Vec<Peer>,
     inbox: Inbox,
     connections: HashMap<Flow, Entry>,
@@ -68,10 +67,10 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(tls: tls::Identities, peers: Vec<Peer>, inbox: Inbox) -> Self {
+    pub fn new(tls: tls::InForce, peers: Vec<Peer>, inbox: Inbox) -> Self {
         let (events, happened) = mpsc::channel(MAX_EVENTS);
         Self {
-            tls: Rc::new(tls),
+            tls,
             peers,
             inbox,
             connections: HashMap::new(),
@@ -140,7 +139,7 @@ impl Table {
         }
         let name = self.certificate_name(flow);
         let (entry, queue, id) = self.entry(false);
-        let (tls, inbox, events) = (Rc::clone(&self.tls), self.inbox.clone(), self.events.clone());
+        let (tls, inbox, events) = (self.tls.get(), self.inbox.clone(), self.events.clone());
         self.connections.insert(flow, entry);
         self.tasks.spawn_local(async move {
             let broken = connection::open(flow, &name, &tls, queue, &inbox).await;
@@ -178,7 +177,7 @@ impl Table {
         }
         let (entry, queue, id) = self.entry(stranger);
         let keep = if stranger { Keep::Stranger } else { Keep::Trunk };
-        let (tls, inbox, events) = (Rc::clone(&self.tls), self.inbox.clone(), self.events.clone());
+        let (tls, inbox, events) = (self.tls.get(), self.inbox.clone(), self.events.clone());
         self.connections.insert(flow, entry);
         self.tasks.spawn_local(async move {
             let broken = connection::accept(accepted, &tls, keep, queue, &inbox).await;

@@ -1,9 +1,10 @@
 //! Who we are, and whom we believe (RFC 3261 §26.3.1, RFC 5922).
 //!
-//! Made once: to read the authorities takes milliseconds. TLS 1.2 is the least that rustls speaks.
+//! Made at the start and when the configuration is read again, not for each connection: to read the authorities takes
+//! milliseconds. TLS 1.2 is the least that rustls speaks.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -20,6 +21,31 @@ use crate::config::{TlsConfig, TlsIdentity};
 pub struct Identities {
     pub client: Option<TlsConnector>,
     pub server: Option<TlsAcceptor>,
+}
+
+/// What holds from the next handshake on. Connections that stand keep what they began with.
+#[derive(Clone)]
+pub struct InForce(Arc<RwLock<Identities>>);
+
+impl InForce {
+    pub fn new(identities: Identities) -> Self {
+        Self(Arc::new(RwLock::new(identities)))
+    }
+
+    pub fn get(&self) -> Identities {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn replace(&self, identities: Identities) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = identities;
+    }
+
+    /// The files of `[tls]` as they are now. Where this process has no listener on TLS they are not looked at, and there
+    /// are none, whatever the configuration says by now: a listener begins with the process.
+    pub fn read_again(&self, config: &TlsConfig) -> anyhow::Result<Identities> {
+        let identities = self.get();
+        if identities.client.is_some() { Identities::load(config) } else { Ok(identities) }
+    }
 }
 
 type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
