@@ -1,5 +1,6 @@
 //! Two baresip phones in network namespaces, joined by the server: each must hear the other's tone and
-//! not its own, and the wire must show what masking promises. The user's phone is on TLS, the destination's on UDP.
+//! not its own, and the wire must show what masking promises. The user's phone is on TLS, and would
+//! have SRTP where it is offered; the destination's is on UDP.
 //!
 //! Baresip shares no code with anything here: its own SIP stack, its own RTP, its own jitter buffer.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the lab is all sockets, clocks and threads")]
@@ -56,6 +57,7 @@ fn two_baresip_phones_hear_each_other() {
     assert_eq!((&record["status"], &record["end_reason"]), (&json!("completed"), &json!("api_hangup")));
 
     std::thread::sleep(Duration::from_millis(500));
+    assert!(user.log().contains("Using media encryption 'srtp'"), "it has no SRTP to do without:\n{}", user.log());
     let (user_heard, destination_heard) = (user.finish(), destination.finish());
     check_heard("the user", &user_heard, DESTINATION_TONE, USER_TONE);
     check_heard("the destination", &destination_heard, USER_TONE, DESTINATION_TONE);

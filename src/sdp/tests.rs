@@ -191,6 +191,18 @@ fn payload_types_and_what_they_stand_for() {
     );
 }
 
+/// A peer that offers SRTP as it may be declined: keys beside plain RTP (RFC 4568), or two sections for one stream.
+#[test]
+fn encryption_is_declined_where_it_is_optional() {
+    let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    let (ours, agreed) = answer(&["c=IN IP4 203.0.113.5", "m=audio 4000 RTP/AVP 0", crypto]).unwrap();
+    assert_eq!((agreed.audio.len(), ours.to_string().contains("crypto")), (1, false));
+    let (ours, agreed) =
+        answer(&["c=IN IP4 203.0.113.5", "m=audio 4000 RTP/SAVP 0", crypto, "m=audio 4000 RTP/AVP 0"]).unwrap();
+    assert_eq!(ours.media.iter().map(|section| section.port == 0).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(agreed.audio.len(), 1);
+}
+
 #[test]
 fn offers_that_come_to_nothing() {
     assert_eq!(answer(&["m=audio 0 RTP/AVP 0"]), Err(NegotiationError::Refused));

@@ -25,7 +25,8 @@ impl Baresip {
         Self::start_on(network, name, (address, None), number, hertz, lab)
     }
 
-    /// With a certificate and its key in one file it is reached by TLS, on port 5061, and by nothing else.
+    /// With a certificate and its key in one file it is reached by TLS, on port 5061, and by nothing else; it would have
+    /// SRTP where it is offered, and takes RTP.
     pub fn start_on(
         network: &Network,
         name: &str,
@@ -43,11 +44,12 @@ impl Baresip {
         let mut config = config(address, &network.interface(name, false), &tone_file, &folder.join("heard"));
         let (transport, port) = if identity.is_some() { ("tls", 5061) } else { ("udp", 5060) };
         if let Some(identity) = identity {
-            config += &format!("sip_certificate {}\n", identity.display());
+            config += &format!("module srtp.so\nsip_certificate {}\n", identity.display());
         }
         write("config", config.as_bytes());
         // Without an account for the number that is dialled, baresip answers 404.
-        let options = "regint=0;answermode=auto;audio_codecs=pcmu/8000/1,pcma/8000/1;ptime=20";
+        let encryption = if identity.is_some() { "mediaenc=srtp;" } else { "" };
+        let options = format!("{encryption}regint=0;answermode=auto;audio_codecs=pcmu/8000/1,pcma/8000/1;ptime=20");
         write("accounts", format!("<sip:{number}@{address}:{port};transport={transport}>;{options}\n").as_bytes());
         write("contacts", b"");
         let log = File::create(folder.join("baresip.log")).expect("a log");
