@@ -162,7 +162,8 @@ impl Attempts {
             return Arc::clone(party);
         }
         let known: Vec<_> = self.legs.iter().map(Known::of).collect();
-        let party = Arc::new(Party::new(known.iter().flat_map(|known| known.strings(public))));
+        let strings = known.iter().flat_map(|known| known.strings(public));
+        let party = Arc::new(Party::with_told(strings, known.iter().flat_map(Known::told)));
         self.party = Some((known, Arc::clone(&party)));
         party
     }

@@ -22,9 +22,10 @@ use super::ident::Token;
 use super::leg::{Context, Detour, Facts, Known, Leg, LegSnapshot, Packet};
 use super::noise::Strangers;
 use super::ping::Ping;
+use super::public::Public;
 use super::register::{Answer, Registration};
 use super::route::{Candidate, Target, Trunks, listener_for, tried_of};
-use super::wire::{Host, Message, Method, StartLine};
+use super::wire::{Message, Method, StartLine};
 use super::{Down, EndpointAction, EndpointConfig, Flow, reply, stray};
 use crate::events::{NoiseKind, Notice};
 use crate::leg::{Failure, LegCommand, LegEvent, Loss};
@@ -34,8 +35,7 @@ use crate::model::{CallId, E164, LegId, Secret, Side, Timestamp};
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
-    /// Our own hosts and those of the trunks, which say nothing of a party.
-    public: Vec<String>,
+    public: Public,
     /// By what a leg is known that does not exist.
     nobody: Arc<Party>,
     secret: Secret,
@@ -68,7 +68,7 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, secret: Secret, now: Timestamp) -> Self {
         let trunks = Trunks::new(&config.trunks, &config.listeners, secret);
         let mut endpoint = Self {
-            public: public_hosts(&config),
+            public: Public::new(&config),
             nobody: Arc::default(),
             secret,
             strangers: Strangers::new(secret),
@@ -91,12 +91,7 @@ impl Endpoint {
     pub fn targets(&mut self, now: Timestamp, trunk: &str, targets: &[Target], out: &mut Vec<EndpointAction>) {
         let before = self.trunks.is_up(trunk);
         self.trunks.set_targets(trunk, targets);
-        let hosts = targets.iter().map(|target| Host::Ip(target.address.ip()).to_string());
-        for host in hosts {
-            if !self.public.contains(&host) {
-                self.public.push(host);
-            }
-        }
+        self.public.add(targets.iter().map(|target| target.address.ip()));
         self.keep_pinging(now);
         self.keep_registering(now);
         let in_service = self.trunks.is_up(trunk);
@@ -407,19 +402,19 @@ impl Endpoint {
     /// it occurs in any message by chance.
     pub fn identity(&self, leg: LegId) -> Vec<String> {
         let legs = self.legs.get(&leg).map(|attempts| attempts.legs()).unwrap_or_default();
-        legs.iter().flat_map(|leg| Known::of(leg).strings(&self.public)).collect()
+        legs.iter().flat_map(|leg| Known::of(leg).strings(self.public.hosts())).collect()
     }
 
     /// What must not occur in a request that leaves this leg: all by which the other leg of its call is
     /// known at this moment.
     pub fn forbidden(&mut self, leg: LegId) -> Forbidden {
         let others = self.party(LegId { call: leg.call, side: leg.side.other() });
-        Forbidden::between(others, self.party(leg))
+        Forbidden::between(others, self.party(leg), self.public.party())
     }
 
     fn party(&mut self, leg: LegId) -> Arc<Party> {
         match self.legs.get_mut(&leg) {
-            Some(attempts) => attempts.party(&self.public),
+            Some(attempts) => attempts.party(self.public.hosts()),
             None => Arc::clone(&self.nobody),
         }
     }
@@ -624,13 +619,6 @@ fn failure_of_trunk(event: &LegEvent) -> Option<Failure> {
         | LegEvent::Stray { .. }
         | LegEvent::Gone => None,
     }
-}
-
-fn public_hosts(config: &EndpointConfig) -> Vec<String> {
-    let listeners = config.listeners.iter().flat_map(|l| [l.local.ip(), l.advertised.ip()]);
-    let targets = config.trunks.iter().map(|t| t.target.ip());
-    let names = config.trunks.iter().map(|t| t.host.to_string());
-    listeners.chain(targets).map(|ip| Host::Ip(ip).to_string()).chain(names).collect()
 }
 
 fn noise(kind: NoiseKind, out: &mut Vec<EndpointAction>) {

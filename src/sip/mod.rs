@@ -35,6 +35,7 @@ mod leg;
 mod noise;
 mod nonces;
 mod ping;
+mod public;
 mod register;
 mod reply;
 mod route;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Listener, Transport, Trunk};
+use crate::config::{Credentials, Listener, Transport, Trunk};
 use crate::guardrails::{Account, Allowlist, LegPrice, Limits, PriceTable, Rules};
 use crate::model::{CallRecord, Confirm, E164, EndReason, Money, Status, UserId};
 use crate::sdp::Codec;
@@ -43,7 +43,9 @@ fn number(text: &str) -> E164 {
 
 fn trunk(name: &str, prefix: &str, target: &str) -> Arc<Trunk> {
     let trunk = Trunk::at(name, Transport::Udp, target.parse().unwrap());
-    Arc::new(Trunk { prefixes: vec![prefix.into()], codecs: vec![Codec::Pcmu], ..trunk })
+    let [username, password, realm] = ["2025559944", "secret", "realm-5558844"].map(Arc::from);
+    let credentials = Some(Credentials { username, password, realm });
+    Arc::new(Trunk { credentials, prefixes: vec![prefix.into()], codecs: vec![Codec::Pcmu], ..trunk })
 }
 
 fn dial() -> Dial {
@@ -184,12 +186,17 @@ impl Node {
     }
 
     fn answer(&mut self, store: &mut Store, flow: Flow, request: &str, status: u16) {
+        self.answer_with(store, flow, request, status, "Contact: <sip:bob@198.51.100.9>\r\n");
+    }
+
+    /// With these headers of the peer's.
+    fn answer_with(&mut self, store: &mut Store, flow: Flow, request: &str, status: u16, more: &str) {
         let header = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap();
         let sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\n\
                    m=audio 30000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
         let (to, tag) = (header("To: "), if request.contains(";tag=peer") { "" } else { ";tag=peer" });
         let text = format!(
-            "SIP/2.0 {status} Whatever\r\n{}\r\n{}\r\n{to}{tag}\r\n{}\r\n{}\r\nContact: <sip:bob@198.51.100.9>\r\n\
+            "SIP/2.0 {status} Whatever\r\n{}\r\n{}\r\n{to}{tag}\r\n{}\r\n{}\r\n{more}\
              Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
             header("Via: "),
             header("From: "),
@@ -326,6 +333,39 @@ fn every_message_of_a_leg_is_told_and_one_that_is_withheld_is_told_so() {
     silent.handle(&mut store, Input::Api(RequestId(1), Command::Dial(Box::new(dial()))));
     silent.sent("INVITE ");
     assert!(silent.traced.is_empty(), "nobody has asked");
+}
+
+/// What a request has to say is no leak, however much it reads like the end of the other party's number.
+#[test]
+fn a_user_whose_number_reads_like_an_address_is_called_as_any_other() {
+    for user in [
+        // The carrier's 198.51.100.20, our own 203.0.113.77, our account there, and what the carrier wants to be reached
+        // by: a proxy at 192.0.2.117, which marks its dialogs, and a phone at 198.51.100.9.
+        "+14155110020",
+        "+14153011377",
+        "+14155559944",
+        "+14155558844",
+        "+14159202117",
+        "+14155557731",
+        "+14158511009",
+    ] {
+        let (mut store, mut a) = (Store::new(), Node::new("203.0.113.77:5060", start()));
+        let dial = Dial { connect: UserLeg::Phone(number(user)), ..dial() };
+        a.handle(&mut store, Input::Api(RequestId(1), Command::Dial(Box::new(dial))));
+        let (flow, invite) = a.sent("INVITE ");
+        a.answer(&mut store, flow, &invite, 200);
+        a.sent("ACK ");
+        let (flow, invite) = a.sent("INVITE sip:+12125550123@198.51.100.20");
+        let challenge = "WWW-Authenticate: Digest realm=\"realm-5558844\", nonce=\"abc\"\r\n";
+        a.answer_with(&mut store, flow, &invite, 401, challenge);
+        let (flow, invite) = a.sent("INVITE sip:+12125550123@198.51.100.20");
+        assert!(invite.contains("Digest username=\"2025559944\""), "{invite}");
+        let reached = "Record-Route: <sip:192.0.2.117;lr;did=5557731>\r\nContact: <sip:bob@198.51.100.9>\r\n";
+        a.answer_with(&mut store, flow, &invite, 200, reached);
+        let (_, ack) = a.sent("ACK sip:bob@198.51.100.9 ");
+        assert!(ack.contains("\r\nRoute: <sip:192.0.2.117;lr;did=5557731>\r\n"), "{ack}");
+        assert_eq!(store.record().status, Status::InProgress, "{user}");
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! What must not occur: the strings of the other party, unless they are the sender's own as well.
+//! What must not occur: the strings of the other party, unless they are the sender's own as well, or everybody's.
 //!
 //! Each leg's [`Party`] is prepared once and serves both ways: as the other party of one leg, and as the
 //! own strings of the other. Whether a string is the sender's own is looked up when it has been found,
 //! not before: nearly always nothing is found.
+//!
+//! Digits are found in any spelling, and an address has digits as well: 198.51.100.20 reads like the end of
+//! +1 415 511 0020. So what a request has to say besides is known here too: our own addresses, those of the trunks, our
+//! account at the trunk, and the URIs by which the peer of this leg wants to be reached.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -45,7 +49,7 @@ enum Kind {
     Word { alone: bool },
     /// Looked for in every spelling of these digits.
     Number(Box<[u8]>),
-    /// Tells nothing, and occurs by chance.
+    /// Not looked for: it tells nothing, and occurs by chance, or it is what others have told us to say to them.
     Nothing,
 }
 
@@ -53,7 +57,16 @@ impl Party {
     /// Numbers, hosts, addresses, Call-ID, tags and names. Strings of fewer than four bytes, and of fewer
     /// than seven digits and nothing else, are not looked for.
     pub fn new<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Self {
-        let texts: Box<[Text]> = strings.into_iter().map(|text| Text::new(text.into())).collect();
+        Self::of(strings.into_iter().map(|text| Text::new(text.into())).collect())
+    }
+
+    /// The same, and `told`, which is looked for nowhere and excuses what the party itself is sent.
+    pub fn with_told<'a>(strings: impl IntoIterator<Item = String>, told: impl IntoIterator<Item = &'a str>) -> Self {
+        let told = told.into_iter().map(|text| Text { lower: text.to_ascii_lowercase().into(), kind: Kind::Nothing });
+        Self::of(strings.into_iter().map(Text::new).chain(told).collect())
+    }
+
+    fn of(texts: Box<[Text]>) -> Self {
         let skips = Skips::new(texts.iter().filter(|t| t.is_word()).map(|t| t.lower.as_bytes()));
         Self { texts, skips }
     }
@@ -102,6 +115,11 @@ impl Text {
         there.eq_ignore_ascii_case(self.lower.as_bytes())
             && !(alone && (letter(at.checked_sub(1)) || letter(Some(end))))
     }
+
+    /// Whether it is a word, and would be found in that text.
+    fn is_in(&self, text: &str) -> bool {
+        memmem::find_iter(text.as_bytes(), self.lower.as_bytes()).any(|at| self.is_at(text.as_bytes(), at))
+    }
 }
 
 /// What must not occur in what one leg sends.
@@ -109,18 +127,19 @@ impl Text {
 pub struct Forbidden {
     others: Arc<Party>,
     own: Arc<Party>,
+    public: Arc<Party>,
 }
 
 impl Forbidden {
-    /// What `others` are known by, and what also occurs in `own` (both legs may go over one trunk) is
+    /// What `others` are known by, and what also occurs in `own` (both legs may go over one trunk) or in `public` is
     /// not held against this leg.
-    pub fn between(others: Arc<Party>, own: Arc<Party>) -> Self {
-        Self { others, own }
+    pub fn between(others: Arc<Party>, own: Arc<Party>, public: Arc<Party>) -> Self {
+        Self { others, own, public }
     }
 
     /// The same, of strings that were not prepared.
     pub fn new<'a>(others: impl IntoIterator<Item = &'a str>, own: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::between(Arc::new(Party::new(others)), Arc::new(Party::new(own)))
+        Self::between(Arc::new(Party::new(others)), Arc::new(Party::new(own)), Arc::default())
     }
 
     /// Whether any of it is in these bytes, in any case and, for numbers, in any spelling. `shown` are
@@ -132,14 +151,18 @@ impl Forbidden {
                 && digits::any(bytes, TAIL_DIGITS, |digits, alone| self.is_other(digits, alone, shown)))
     }
 
+    fn own(&self) -> impl Iterator<Item = &Text> {
+        self.own.texts.iter().chain(&self.public.texts)
+    }
+
     fn is_own(&self, text: &Text) -> bool {
-        self.own.texts.iter().any(|own| memmem::find(own.lower.as_bytes(), text.lower.as_bytes()).is_some())
+        self.own().any(|own| text.is_in(&own.lower))
     }
 
     /// Whether these digits are another's number, or the end of one.
     fn is_other(&self, digits: &[u8], alone: bool, shown: &[u8]) -> bool {
         let is_own = |excuse: &dyn Fn(&[u8]) -> bool| {
-            excuse(shown) || self.own.texts.iter().any(|own| excuse(&digits_of(&own.lower)))
+            excuse(shown) || self.own().any(|own| digits::any(own.lower.as_bytes(), TAIL_DIGITS, |own, _| excuse(own)))
         };
         self.others.numbers().any(|number| {
             // The last ten digits, anywhere: with whatever country code, amid whatever else.

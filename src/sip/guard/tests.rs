@@ -1,5 +1,7 @@
 //! A leak planted in each place and in each spelling is found; what is clean passes.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::*;
@@ -165,6 +167,16 @@ fn what_is_ours_or_chance_is_no_leak() {
     assert_eq!(check(&invite(&[]), shown(), &forbidden), Ok(()));
     let planted = invite(&[(HeaderName::Supported, "4155550100")]);
     assert_eq!(check(&planted, shown(), &forbidden), Err(Leak::OtherParty));
+    // All of the number is there, and only its end is in what had to be said.
+    let told = Arc::new(Party::with_told([], ["sip:198.51.100.9;lr"]));
+    let forbidden = Forbidden::between(Arc::new(Party::new(["+14158511009"])), told, Arc::default());
+    assert_eq!(check(&invite(&[]), shown(), &forbidden), Ok(()));
+    for (number, verdict) in [("198.51.100.9", Ok(())), ("8511009", Ok(())), ("4158511009", Err(Leak::OtherParty))] {
+        assert_eq!(check(&invite(&[(HeaderName::Supported, number)]), shown(), &forbidden), verdict, "{number}");
+    }
+    // An address is our own only as a whole.
+    let forbidden = Forbidden::new(["198.51.100.9"], ["198.51.100.90"]);
+    assert_eq!(check(&invite(&[]), shown(), &forbidden), Err(Leak::OtherParty));
     // An address is not part of a longer one, and a tail is not part of an identifier.
     let forbidden = Forbidden::new(["198.51.100.90", "8.51.100.9", "+14150c5557731"], OWN);
     assert_eq!(check(&invite(&[]), shown(), &forbidden), Ok(()));

@@ -49,6 +49,11 @@ impl Signer {
         Ok(Self { key: key.into(), certificate_url })
     }
 
+    /// As each signed INVITE says it.
+    pub fn certificate_url(&self) -> &str {
+        &self.certificate_url
+    }
+
     /// For one INVITE of the leg with this secret, which leaves at `at`.
     pub fn sign(&self, shown: OwnedNumber, to: E164, secret: Secret, at: Timestamp) -> Identity {
         let (from, to) = (shown.number().text(), to.text());

@@ -72,8 +72,8 @@ impl Dialog {
     }
 
     /// What the peer has named, and the other leg must not say.
-    pub fn peer(&self) -> Peer<&str> {
-        Peer { tag: &self.remote_tag, target: self.remote_target.as_deref() }
+    pub fn peer(&self) -> Peer<'_> {
+        Peer { tag: &self.remote_tag, target: self.remote_target.as_deref(), routes: &self.route_set }
     }
 }
 

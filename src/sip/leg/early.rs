@@ -59,7 +59,7 @@ impl Early {
         self.tag
     }
 
-    pub fn peer(&self) -> Option<Peer<&str>> {
+    pub fn peer(&self) -> Option<Peer<'_>> {
         self.dialog.as_deref().map(Dialog::peer)
     }
 

@@ -6,7 +6,10 @@
 //!
 //! Deliberately absent: a counter of changes, which somebody could forget to raise.
 
+use std::sync::Arc;
+
 use super::{Facts, Leg};
+use crate::config::Trunk;
 use crate::model::E164;
 use crate::sip::ident::Token;
 use crate::sip::wire::Uri;
@@ -18,7 +21,8 @@ const TELLING_CHARS: usize = 7;
 #[derive(Debug)]
 pub struct Known {
     own: Own,
-    dialogs: Box<[Peer<Box<str>>]>,
+    trunk: Arc<Trunk>,
+    dialogs: Box<[Named]>,
 }
 
 /// What the leg was given when it was made.
@@ -31,22 +35,43 @@ struct Own {
 }
 
 /// What the peer of one dialog has named.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer<S> {
-    pub tag: S,
-    pub target: Option<S>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer<'a> {
+    pub tag: &'a str,
+    pub target: Option<&'a str>,
+    pub routes: &'a [Box<str>],
+}
+
+/// The same, kept.
+#[derive(Debug)]
+struct Named {
+    tag: Box<str>,
+    target: Option<Box<str>>,
+    routes: Box<[Box<str>]>,
+}
+
+impl Named {
+    fn of(peer: Peer<'_>) -> Self {
+        Self { tag: peer.tag.into(), target: peer.target.map(Into::into), routes: peer.routes.into() }
+    }
+
+    fn peer(&self) -> Peer<'_> {
+        Peer { tag: &self.tag, target: self.target.as_deref(), routes: &self.routes }
+    }
 }
 
 impl Known {
     pub fn of(leg: &Leg) -> Self {
-        let copy = |peer: Peer<&str>| Peer { tag: peer.tag.into(), target: peer.target.map(Into::into) };
-        Self { own: Own::of(leg.facts()), dialogs: leg.peers().map(copy).collect() }
+        let facts = leg.facts();
+        Self { own: Own::of(facts), trunk: Arc::clone(&facts.trunk), dialogs: leg.peers().map(Named::of).collect() }
     }
 
     /// Whether the leg knows exactly this now.
     pub fn is_of(&self, leg: &Leg) -> bool {
-        let known = self.dialogs.iter().map(|peer| (&*peer.tag, peer.target.as_deref()));
-        self.own == Own::of(leg.facts()) && known.eq(leg.peers().map(|peer| (peer.tag, peer.target)))
+        let facts = leg.facts();
+        self.own == Own::of(facts)
+            && Arc::ptr_eq(&self.trunk, &facts.trunk)
+            && self.dialogs.iter().map(Named::peer).eq(leg.peers())
     }
 
     /// Numbers, users, hosts, Call-ID and tags. Left out is what says nothing: the number that the leg
@@ -67,6 +92,14 @@ impl Known {
             s.len() >= TELLING_CHARS && !is_shown && !public.contains(s)
         });
         strings
+    }
+
+    /// What requests of this leg have to say, whatever stands in it: the URIs by which its peers want to be reached, and
+    /// who we are to its trunk.
+    pub fn told(&self) -> impl Iterator<Item = &str> {
+        let uris = self.dialogs.iter().flat_map(|peer| peer.target.iter().chain(&peer.routes)).map(AsRef::as_ref);
+        let account = self.trunk.credentials.iter().flat_map(|account| [&*account.username, &*account.realm]);
+        uris.chain(account)
     }
 }
 

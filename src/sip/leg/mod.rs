@@ -339,7 +339,7 @@ impl Leg {
     }
 
     /// What the peers of its dialogs have named, and the other leg must not say.
-    fn peers(&self) -> impl Iterator<Item = Peer<&str>> {
+    fn peers(&self) -> impl Iterator<Item = Peer<'_>> {
         self.dialog.iter().chain(&self.strays).map(Dialog::peer).chain(self.early.iter().filter_map(Early::peer))
     }
 
