@@ -11,7 +11,8 @@ use super::wire::Host;
 #[derive(Debug)]
 pub struct Public {
     hosts: Vec<String>,
-    certificate_url: Option<Box<str>>,
+    /// Our product, and where our certificate is.
+    words: Vec<String>,
     party: Arc<Party>,
 }
 
@@ -21,8 +22,9 @@ impl Public {
         let targets = config.trunks.iter().map(|t| t.target.ip());
         let names = config.trunks.iter().map(|t| t.host.to_string());
         let hosts = listeners.chain(targets).map(|ip| Host::Ip(ip).to_string()).chain(names).collect();
-        let certificate_url = config.signer.as_ref().map(|signer| signer.certificate_url().into());
-        let mut public = Self { hosts, certificate_url, party: Arc::default() };
+        let certificate_url = config.signer.as_ref().map(|signer| signer.certificate_url().to_owned());
+        let words = certificate_url.into_iter().chain([config.product.to_string()]).collect();
+        let mut public = Self { hosts, words, party: Arc::default() };
         public.prepare();
         public
     }
@@ -40,8 +42,7 @@ impl Public {
     }
 
     fn prepare(&mut self) {
-        let told = self.hosts.iter().map(String::as_str).chain(self.certificate_url.as_deref());
-        self.party = Arc::new(Party::with_told([], told));
+        self.party = Arc::new(Party::with_told([], self.hosts.iter().chain(&self.words).map(String::as_str)));
     }
 
     /// As messages have them.
@@ -49,7 +50,7 @@ impl Public {
         &self.hosts
     }
 
-    /// They, and where our certificate is: what the outgoing guard holds against nobody.
+    /// They and all else that requests say of us: what the outgoing guard holds against nobody.
     pub fn party(&self) -> Arc<Party> {
         Arc::clone(&self.party)
     }

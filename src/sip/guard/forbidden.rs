@@ -16,6 +16,7 @@ use memchr::memmem;
 
 use super::digits;
 use super::skips::Skips;
+use super::vocabulary::VOCABULARY;
 
 /// Fewer digits of a number than this tell nobody who it is.
 const TAIL_DIGITS: usize = 7;
@@ -156,7 +157,7 @@ impl Forbidden {
     }
 
     fn is_own(&self, text: &Text) -> bool {
-        self.own().any(|own| text.is_in(&own.lower))
+        text.is_in(VOCABULARY) || self.own().any(|own| text.is_in(&own.lower))
     }
 
     /// Whether these digits are another's number, or the end of one.
@@ -174,11 +175,17 @@ impl Forbidden {
             // which more is there.
             let common = common_suffix(digits, number);
             alone
+                && !is_count(digits)
                 && common >= TAIL_DIGITS
                 && digits.len() - common <= PREFIX_DIGITS
                 && !is_own(&|own| common_suffix(digits, own) >= common)
         })
     }
+}
+
+/// The count beside a nonce (RFC 7616 §3.4), which is a small one.
+fn is_count(digits: &[u8]) -> bool {
+    digits.len() == 8 && digits.starts_with(b"000000")
 }
 
 fn is_number(text: &str) -> bool {

@@ -17,6 +17,7 @@ mod forbidden;
 mod identities;
 mod reader;
 mod skips;
+mod vocabulary;
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
