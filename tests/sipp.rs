@@ -281,7 +281,8 @@ fn cases() -> Vec<Case> {
         case("decline", User, "", ("rejected", "user_declined", "user", FREE)),
         refused("session_progress_then_busy", "busy", "destination_busy"),
         refused("redirect_302_premium", "failed", "redirect_refused"),
-        case("tag_of_our_own_words", User, "", ("failed", "masking_guard", "failure", USER_ONLY)),
+        joined("named_by_our_own_words", User, "bye_from_phone", "destination"),
+        case("contact_like_a_line_of_sdp", User, "", ("failed", "masking_guard", "failure", USER_ONLY)),
         Case {
             dial: json!({"ring_timeout_seconds": 5}),
             ..case(
