@@ -77,7 +77,7 @@ fn with_traces() {
     let name = format!("CPU of a call with its trace / without, until it is forgotten (clean: {valid})");
     figure(&name, kept.1 / plain.1, "times", 1.5, kept.0.completed > 0);
     let wait = kept.0.answer_to_invite_ms.0 / plain.0.answer_to_invite_ms.0;
-    figure("A's 200 to B's INVITE, p50, with traces / without", wait, "times", 1.1, kept.0.completed > 0);
+    figure("A's 200 to B's INVITE, p50, with traces / without", wait, "times", 1.5, kept.0.completed > 0);
 }
 
 /// What a call takes in microseconds, also after its end.
