@@ -30,10 +30,8 @@ use server::Server;
 const FORGOTTEN: Duration = Duration::from_secs(36);
 
 fn main() {
-    if std::env::args().nth(1).is_some_and(|arg| arg == "bare") {
-        return bare::serve().expect("the bare bridge serves");
-    }
     match std::env::args().nth(1).as_deref() {
+        Some("bare") => return bare::serve().expect("the bare bridge serves"),
         Some("tls") => return over_tls(),
         Some("trace") => return with_traces(),
         Some(_) | None => {}

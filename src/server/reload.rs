@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, info, warn};
 
 use super::clock::Clock;
-use super::streams::InForce;
+use super::streams::SharedIdentities;
 use crate::api::{AdminKeys, NotReloaded, Reloaded};
 use crate::config::Config;
 use crate::store::tenants::{Declaration, Skipped};
@@ -19,7 +19,7 @@ pub struct Reload {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub admin_keys: AdminKeys,
-    pub identities: InForce,
+    pub identities: SharedIdentities,
     /// One at a time, or what was read first could be applied last.
     pub turn: Arc<Mutex<()>>,
 }

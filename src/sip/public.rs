@@ -1,4 +1,4 @@
-//! What says nothing of a party: our own hosts and those of the trunks.
+//! What says nothing of a party: our own hosts and those of the trunks, and what requests say of us besides.
 
 use std::net::IpAddr;
 use std::sync::Arc;

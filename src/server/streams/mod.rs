@@ -34,7 +34,7 @@ use crate::config::{Config, Listener, Transport, Trunk};
 use crate::sip::{Flow, Target};
 use table::{Order, Table};
 use tls::Identities;
-pub use tls::InForce;
+pub use tls::SharedIdentities;
 
 /// Messages for all connections that the thread has not seen yet. At 1,000 calls/s it is a second's worth; a thread
 /// that is further behind is stuck.
@@ -61,7 +61,7 @@ impl Peer {
 /// The TCP and TLS listeners, bound and not served yet.
 pub struct Bound {
     listeners: Vec<(Listener, TcpListener)>,
-    tls: InForce,
+    tls: SharedIdentities,
 }
 
 impl Bound {
@@ -70,11 +70,11 @@ impl Bound {
         let streams = config.sip.listeners.iter().filter(|l| l.transport.is_reliable());
         let listeners =
             streams.map(|listener| Ok((*listener, bind(*listener)?))).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { listeners, tls: InForce::new(identities(config)?) })
+        Ok(Self { listeners, tls: SharedIdentities::new(identities(config)?) })
     }
 
     /// Through which the certificates of the connections to come are replaced.
-    pub fn identities(&self) -> InForce {
+    pub fn identities(&self) -> SharedIdentities {
         self.tls.clone()
     }
 

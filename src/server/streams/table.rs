@@ -55,7 +55,7 @@ struct Entry {
 
 /// All connections, by their flow.
 pub struct Table {
-    tls: tls::InForce,
+    tls: tls::SharedIdentities,
     peers: Vec<Peer>,
     inbox: Inbox,
     connections: HashMap<Flow, Entry>,
@@ -67,7 +67,7 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(tls: tls::InForce, peers: Vec<Peer>, inbox: Inbox) -> Self {
+    pub fn new(tls: tls::SharedIdentities, peers: Vec<Peer>, inbox: Inbox) -> Self {
         let (events, happened) = mpsc::channel(MAX_EVENTS);
         Self {
             tls,

@@ -25,9 +25,9 @@ pub struct Identities {
 
 /// What holds from the next handshake on. Connections that stand keep what they began with.
 #[derive(Clone)]
-pub struct InForce(Arc<RwLock<Identities>>);
+pub struct SharedIdentities(Arc<RwLock<Identities>>);
 
-impl InForce {
+impl SharedIdentities {
     pub fn new(identities: Identities) -> Self {
         Self(Arc::new(RwLock::new(identities)))
     }
